@@ -1,0 +1,107 @@
+"""The shapes table as data: one row per stage of the folded graph, or per op."""
+
+from __future__ import annotations
+
+__all__ = ["Dim", "ShapeRow", "ShapeSummary", "ShapeTable", "TensorView"]
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from inspector.records import ModelInfo, Scenario
+
+
+class Dim(NamedTuple):
+    """One dimension: its size in this run, its text ("B", "768", "12·64", "P+S") and its axis letters ("B", "D", "H·K").
+
+    `axis` is "" where no part of the architecture names the dimension.
+    """
+
+    size: int
+    text: str
+    axis: str
+
+
+class TensorView(NamedTuple):
+    """One tensor that enters or leaves a stage. `name` says where it comes from: a role path, an input, a parameter."""
+
+    name: str
+    dims: tuple[Dim, ...]
+    dtype: str
+    device: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(dim.size for dim in self.dims)
+
+    @property
+    def symbolic(self) -> str:
+        """The shape as it is printed: `(B, 12, S, T)`."""
+        return "(" + ", ".join(dim.text for dim in self.dims) + ")"
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeRow:
+    """One stage, standing for `repeat` equal ones in the layers `layers` ("0-11", "0-40:2", "" outside the blocks).
+
+    role: the role without its section; operand: "q", "k", "v" or ""; also: further roles that the same ops play.
+    op: the functions it calls, in order, without plumbing; module: where it lives, `{}` for the layer number.
+    parameters, flops: of one stage (not times `repeat`). ops: ids in the trace of the first of the equal stages.
+    block: index into `ShapeTable.blocks` of the folded group this row belongs to, or None outside the blocks.
+    """
+
+    id: str
+    section: str
+    role: str
+    operand: str
+    also: tuple[str, ...]
+    layers: str
+    repeat: int
+    op: str
+    module: str
+    inputs: tuple[TensorView, ...]
+    outputs: tuple[TensorView, ...]
+    parameters: int
+    flops: int
+    ops: tuple[int, ...]
+    block: int | None = None
+    attributes: tuple[tuple[str, object], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeSummary:
+    """Counts over the whole forward pass (every layer, not the folded rows).
+
+    unknown: ops without a role; specific: fraction of activation-plane ops whose role names a part; orphans: tensors
+    from nowhere; unsolved_dims: dimensions shown as their number; flops: contractions, 2·m·n·k each.
+    """
+
+    ops: int
+    stages: int
+    unknown: int
+    specific: float
+    orphans: int
+    parameters: int
+    flops: int
+    flops_other: int
+    cache_bytes_per_token: int | None
+    unsolved_dims: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeTable:
+    """What `inspector shapes` answers for one model.
+
+    axes: (letter, size) of the constants found: (("D", 768), ("H", 12), ...), as named by provenance.
+    blocks: the text of each folded group, in order: ("x12", ) or ("[sliding, full] x21", ).
+    cache: per layer kind: (layers, name, symbolic shape, bytes per token) of what the KV cache holds.
+    """
+
+    model: ModelInfo
+    scenario: Scenario
+    rows: tuple[ShapeRow, ...]
+    summary: ShapeSummary
+    axes: tuple[tuple[str, int], ...] = ()
+    blocks: tuple[str, ...] = ()
+    cache: tuple[tuple[str, str, str, int], ...] = ()
+    notes: tuple[str, ...] = ()
+    tool: tuple[tuple[str, str], ...] = field(default=())
