@@ -100,11 +100,26 @@ class Op(NamedTuple):
 
 
 class Concrete(NamedTuple):
-    """The contents of a tensor that needs no weights: ids, masks, positions, rope tables. `data` is flat, row-major."""
+    """The contents of a tensor that needs no weights: ids, masks, positions, rope tables.
+
+    Run-length coded, row-major: `values[i]` stands `counts[i]` times. Both are empty when the tensor has more runs
+    than are worth keeping; `digest` always tells two contents apart.
+    """
 
     shape: tuple[int, ...]
     dtype: str
-    data: tuple[float | int | bool, ...]
+    values: tuple[float | int | bool, ...]
+    counts: tuple[int, ...]
+    digest: str
+
+    @property
+    def kept(self) -> bool:
+        """Whether the contents were kept."""
+        return bool(self.counts) or 0 in self.shape
+
+    def flat(self) -> list[float | int | bool]:
+        """The contents, one entry per element."""
+        return [value for value, count in zip(self.values, self.counts, strict=True) for _ in range(count)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,191 @@
+"""From calls in the order they happened to a trace whose order depends on nothing but the computation.
+
+Calls that need weights stay in the order they ran. What needs none (masks, positions, rotary tables) may have run in
+an order that changes from process to process, because transformers walks over sets: each such call is placed where
+its result is first needed, and calls that nothing needs come last, sorted by content.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Seen", "canonical"]
+
+import hashlib
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from inspector.records import Op, Plain, Value, plain
+from inspector.tracing.watcher import Raw, Ref, Watcher
+
+
+class Seen(NamedTuple):
+    """Ops and values in canonical order; `place` maps a value id of the watcher to its canonical one."""
+
+    ops: tuple[Op, ...]
+    values: tuple[Value, ...]
+    place: dict[int, int]
+
+
+def canonical(watcher: Watcher, roots: Iterable[int]) -> Seen:
+    """The canonical form of what `watcher` saw. `roots`: values to keep even where no op touches them."""
+    records = watcher.records
+    makers = {value: index for index, raw in enumerate(records) for value in raw.outputs if raw.effect != "noop"}
+    order = _order(watcher, makers)
+    place: dict[int, int] = {}
+    ops: list[Op] = []
+    values: list[Value] = []
+
+    def placed(value: int, producer: int | None = None) -> int:
+        if value not in place:
+            place[value] = len(values)
+            values.append(_value(watcher, value, len(values), producer))
+        return place[value]
+
+    for index in order:
+        ops.append(_op(watcher, records[index], len(ops), placed))
+    for value in roots:
+        placed(value)
+    return Seen(tuple(ops), tuple(values), place)
+
+
+def _order(watcher: Watcher, makers: dict[int, int]) -> list[int]:
+    """Indices of the records in canonical order."""
+    records, concrete = watcher.records, watcher.concrete
+    free = [all(concrete[value] for value in raw.outputs) and _is_free(raw, concrete) for raw in records]
+    order: list[int] = []
+    done = [False] * len(records)
+
+    def emit(index: int) -> None:
+        stack = [(index, iter(_needs(records[index], makers)))]
+        done[index] = True
+        while stack:
+            current, needs = stack[-1]
+            step = next((need for need in needs if not done[need]), None)
+            if step is None:
+                stack.pop()
+                order.append(current)
+            else:
+                done[step] = True
+                stack.append((step, iter(_needs(records[step], makers))))
+
+    for index in range(len(records)):
+        if not free[index] and not done[index]:
+            emit(index)
+    left = [index for index in range(len(records)) if not done[index]]
+    digests = _digests(watcher, makers) if left else {}
+    for index in sorted(left, key=lambda item: digests[item]):
+        if not done[index]:
+            emit(index)
+    return order
+
+
+def _is_free(raw: Raw, concrete: list[bool]) -> bool:
+    return all(concrete[value] for value in _refs((raw.args, raw.kwargs)) if value not in raw.outputs)
+
+
+def _needs(raw: Raw, makers: dict[int, int]) -> list[int]:
+    return [makers[value] for value in _refs((raw.args, raw.kwargs)) if value in makers]
+
+
+def _refs(value: Any) -> list[int]:
+    """Value ids among encoded arguments, in order."""
+    if isinstance(value, Ref):
+        return [int(value)]
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if isinstance(value, tuple):
+        return [ref for item in value for ref in _refs(item)]
+    return []
+
+
+def _digests(watcher: Watcher, makers: dict[int, int]) -> dict[int, tuple[bytes, bytes]]:
+    """Content of each record: its call, its arguments and, through them, all that it depends on.
+
+    Once without numbers, so that the order is the same at every size of the inputs, then with them.
+    """
+    shapeless, exact = (_content(watcher, makers, numbers) for numbers in (False, True))
+    return {index: (shapeless[index], exact[index]) for index in range(len(watcher.records))}
+
+
+def _content(watcher: Watcher, makers: dict[int, int], numbers: bool) -> list[bytes]:
+    digests: list[bytes] = []
+
+    def text(value: Any) -> str:
+        if isinstance(value, Ref):
+            maker = makers.get(int(value))
+            if maker is None or maker >= len(digests):
+                return f"{watcher.book.kinds[value]}:{watcher.book.names[value]}"
+            return digests[maker].hex()
+        if isinstance(value, dict):
+            return text(tuple(value.items()))
+        if isinstance(value, tuple):
+            return "(" + ",".join(map(text, value)) + ")"
+        return repr(value) if numbers or isinstance(value, str) else type(value).__name__
+
+    for raw in watcher.records:
+        content = f"{raw.spec.call}{text(raw.args)}{text(raw.kwargs)}{watcher.modules[raw.module]}"
+        digests.append(hashlib.blake2b(content.encode(), digest_size=16).digest())
+    return digests
+
+
+def _value(watcher: Watcher, value: int, index: int, producer: int | None) -> Value:
+    book = watcher.book
+    kind = book.kinds[value]
+    dtype = str(book.dtypes[value]).removeprefix("torch.")
+    shape = tuple(book.shapes[value])
+    return Value(index, kind, book.names[value], shape, dtype, str(book.devices[value]), producer)
+
+
+def _op(watcher: Watcher, raw: Raw, index: int, placed: Callable[..., int]) -> Op:
+    operands: list[tuple[str, int]] = []
+    donors: list[tuple[str, int]] = []
+    attributes: list[tuple[str, Plain]] = []
+    for position, (name, value) in enumerate(_named_arguments(raw)):
+        lends = position in raw.spec.donors and isinstance(value, Ref)
+        _take(name, value, donors if lends else operands, attributes, placed)
+    outputs = tuple(placed(value, index) for value in raw.outputs)
+    path, module_class = watcher.modules[raw.module]
+    return Op(
+        index,
+        raw.spec.name,
+        raw.spec.call,
+        path,
+        module_class,
+        tuple(operands),
+        tuple(donors),
+        tuple(attributes),
+        outputs,
+        raw.effect,
+    )
+
+
+def _named_arguments(raw: Raw) -> list[tuple[str, Any]]:
+    """(name, value) of every argument that was given; surplus positional ones are gathered under the last name."""
+    names, rest = raw.spec.arguments, raw.spec.rest
+    if len(raw.args) > len(names):
+        last = rest or (names[-1] if len(names) > 1 else None)
+        keep = len(names) if rest or last is None else len(names) - 1
+        named = list(zip(names[:keep], raw.args[:keep], strict=True))
+        if last is None:
+            named += [(f"arg{position}", value) for position, value in enumerate(raw.args[keep:], keep)]
+        else:
+            named.append((last, raw.args[keep:]))
+    else:
+        named = list(zip(names, raw.args, strict=False))
+    return named + list(raw.kwargs.items())
+
+
+def _take(
+    name: str, value: Any, tensors: list[tuple[str, int]], attributes: list[tuple[str, Plain]], placed: Callable[..., int]
+) -> None:
+    """Sort one argument: tensors to `tensors`, the rest to `attributes`, nested tensors under numbered names."""
+    if isinstance(value, Ref):
+        tensors.append((name, placed(int(value))))
+        return
+    if isinstance(value, tuple) and _refs(value):
+        for position, item in enumerate(value):
+            if isinstance(item, Ref) or isinstance(item, tuple):
+                _take(f"{name}.{position}", item, tensors, [], placed)
+        if not all(isinstance(item, Ref) for item in value):
+            attributes.append((name, tuple("tensor" if isinstance(item, Ref) else plain(item) for item in value)))
+        return
+    attributes.append((name, plain(value)))
