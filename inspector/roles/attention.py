@@ -1,0 +1,102 @@
+"""Attention, found by its anchor (a softmax between two products, or one fused kernel) and walked both ways.
+
+Backwards from the scores to the projections of queries, keys and values; forwards from the weighted sum to the output
+projection. No walk crosses the trunk.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Attention", "find_attentions", "name_attention"]
+
+from dataclasses import dataclass, field
+
+from inspector.records import Op
+from inspector.roles.context import Context
+from inspector.roles.flow import FUSED_ATTENTION
+from inspector.roles.operands import name_operands
+from inspector.roles.outputs import name_output
+from inspector.roles.scores import walk_scores
+
+_PASSING = frozenset({"plumb", "view", "select"})
+_PASSING_NAMES = frozenset({"mul", "masked_fill", "sub", "pad", "where", "nan_to_num"})
+
+
+@dataclass(slots=True)
+class Attention:
+    """One attention: its anchor and the values where the walks start.
+
+    query, key, value: operands of the products. result: the weighted sum. section: `attention` or `cross_attention`.
+    """
+
+    anchor: int
+    query: int
+    key: int
+    value: int
+    result: int
+    section: str = "attention"
+    ops: list[int] = field(default_factory=list)
+
+
+def find_attentions(context: Context) -> list[Attention]:
+    """Every attention in the trace, in order, with the ops between scores and weighted sum named."""
+    found = []
+    for op in context.flow.ops:
+        if op.name == FUSED_ATTENTION:
+            found.append(_fused(context, op))
+        elif op.name == "softmax" and op.outputs and context.flow.on_act(op.outputs[0]):
+            attention = _by_softmax(context, op)
+            if attention is not None:
+                found.append(attention)
+    return found
+
+
+def _fused(context: Context, op: Op) -> Attention:
+    named = dict(op.operands)
+    also = ["attention.scores", "attention.scale", "attention.softmax", "attention.weighted_sum"]
+    if "attn_mask" in named or op.attribute("is_causal"):
+        also.insert(2, "attention.mask")
+    context.parts.claim([op.id], "attention.fused", also=tuple(also), rule="one kernel from scores to weighted sum")
+    values = list(op.inputs)
+    query, key, value = (named.get(name, values[index]) for index, name in enumerate(("query", "key", "value")))
+    return Attention(op.id, query, key, value, op.outputs[0])
+
+
+def _by_softmax(context: Context, softmax: Op) -> Attention | None:
+    flow, parts = context.flow, context.parts
+    between, product, probabilities = _to_weighted_sum(context, softmax.outputs[0])
+    if product is None:
+        return None
+    walk = walk_scores(context, softmax)
+    if walk is None:
+        return None
+    values = [value for value in flow.factors(product) if value != probabilities]
+    parts.claim([softmax.id], "attention.softmax", rule="softmax between two products of activations")
+    for op in between:
+        name = "softmax" if flow.kind[op.id] == "plumb" else "mask" if op.name in ("masked_fill", "where") else "dropout"
+        name = "weighted_sum" if flow.kind[op.id] == "view" else "sink" if flow.kind[op.id] == "select" else name
+        parts.claim([op.id], f"attention.{name}", rule="between softmax and weighted sum")
+    parts.claim([product.id], "attention.weighted_sum", rule="probabilities times values")
+    return Attention(softmax.id, walk.query, walk.key, values[0], product.outputs[0])
+
+
+def _to_weighted_sum(context: Context, value: int) -> tuple[list[Op], Op | None, int]:
+    """Forward from the probabilities to the product with the values: (ops between, that product, its operand)."""
+    flow = context.flow
+    between: list[Op] = []
+    for _ in range(12):
+        following = flow.consumers(value)
+        product = next((op for op in following if flow.is_product(op)), None)
+        if product is not None:
+            return between, product, value
+        step = next((op for op in following if flow.kind[op.id] in _PASSING or op.name in _PASSING_NAMES), None)
+        if step is None or not step.outputs:
+            break
+        between.append(step)
+        value = step.outputs[0]
+    return between, None, value
+
+
+def name_attention(context: Context, attention: Attention) -> None:
+    """Name everything from the projections to the output projection."""
+    name_operands(context, attention.query, attention.key, attention.value)
+    name_output(context, attention.result)

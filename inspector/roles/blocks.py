@@ -1,0 +1,120 @@
+"""One residual region after another: which sublayer it is, its norms, its residual add, and the layer it belongs to."""
+
+from __future__ import annotations
+
+__all__ = ["name_regions", "number_layers"]
+
+from inspector.records import Op
+from inspector.roles.context import Context
+from inspector.roles.feedforward import name_feedforward
+from inspector.roles.trunk import Residual
+
+
+def name_regions(context: Context) -> None:
+    """Name every outer region that no attention has taken whole, then the adds and norms around it."""
+    for residual in context.residuals:
+        name_feedforward(context, residual.region)
+    for residual in context.residuals:
+        _name_norms(context, residual)
+        _name_add(context, residual)
+
+
+def section_of(context: Context, residual: Residual) -> str:
+    """The sublayer that a region is: what its ops were named, attention before feed-forward."""
+    sections = {context.parts[index].section for index in residual.region}
+    return next((name for name in ("cross_attention", "attention", "moe", "ssm", "mlp") if name in sections), "block")
+
+
+def _name_add(context: Context, residual: Residual) -> None:
+    """The residual add, the adds of parallel sublayers inside it, and the scalings of branch and skip."""
+    flow, parts = context.flow, context.parts
+    sections = {parts[index].section for index in residual.region}
+    section = section_of(context, residual)
+    also: tuple[str, ...] = ()
+    if section == "attention" and "mlp" in sections:  # one add for both sublayers: the block ends here
+        section, also = "mlp", ("attention.residual",)
+    parts.claim([residual.op], f"{section}.residual", also=also, rule="adds an ancestor back after a contraction")
+    for index in residual.region:
+        op = flow.ops[index]
+        if parts.taken(index) or not flow.live[index]:
+            continue
+        if op.name == "add" and len(flow.act_inputs(op)) == 2:
+            parts.claim([index], f"{section}.residual", also=also, rule="sums parallel sublayers")
+        elif op.name in ("mul", "div") and len(flow.act_inputs(op)) == 1:
+            parts.claim([index], "block.scale", rule="scales the branch")
+
+
+def _name_norms(context: Context, residual: Residual) -> None:
+    """Norms of a region: at its start the sublayer's norm, at its end a post norm; after the add, a post norm too."""
+    flow, parts = context.flow, context.parts
+    section = section_of(context, residual)
+    for index in residual.region:
+        norm = context.norm_of.get(index)
+        if norm is None or parts.taken(norm.ops[0]):
+            continue
+        ends = flow.strip(residual.branch) == norm.result or residual.branch == norm.result
+        owner = section if ends else _reader(context, norm.result) or section
+        parts.claim(norm.ops, f"{owner}.{'post_norm' if ends else 'norm'}", rule="norm of a residual branch")
+    after = _norm_after(context, residual)
+    if after is not None:
+        parts.claim(after, f"{section}.post_norm", rule="norm of the sum, which is the stream from here on")
+
+
+def _norm_after(context: Context, residual: Residual) -> tuple[int, ...] | None:
+    """The norm whose result carries the stream on: the next residual add brings it back."""
+    for op in context.flow.consumers(residual.result):
+        norm = context.norm_of.get(op.id)
+        if norm is not None and norm.source == residual.result and norm.result in context.trunk:
+            return norm.ops
+    return None
+
+
+def _reader(context: Context, value: int) -> str | None:
+    """The section of the first named op that reads `value`."""
+    flow, parts = context.flow, context.parts
+    stack: list[Op] = flow.consumers(value)
+    for op in stack[:16]:
+        section = parts[op.id].section
+        if parts.taken(op.id) and section in ("attention", "cross_attention", "mlp", "moe", "ssm"):
+            return section
+        if flow.kind[op.id] in ("view", "plumb", "select"):
+            stack.extend(user for out in op.outputs for user in flow.consumers(out))
+    return None
+
+
+def number_layers(context: Context) -> None:
+    """Write the block's number on every op of its regions. A block begins where tokens are mixed."""
+    parts, layer, mixed = context.parts, -1, True
+    for residual in context.residuals:
+        if residual.nested:
+            continue
+        section = section_of(context, residual)
+        if section in ("attention", "ssm") or layer < 0 or (mixed and residual.parent is None):
+            layer += 1
+        for index in (*residual.region, residual.op, *(_norm_after(context, residual) or ())):
+            if parts.taken(index):
+                parts.change(index, layer=layer)
+    _spread(context)
+
+
+def _spread(context: Context) -> None:
+    """Idle calls and control ops used by one block alone belong to that block."""
+    flow, parts = context.flow, context.parts
+    for op in reversed(flow.ops):
+        if parts[op.id].layer is not None or not op.outputs:
+            continue
+        if not flow.live[op.id]:
+            maker = flow.maker(op.outputs[0])
+            layers = {parts[maker.id].layer} if maker is not None else set()
+        else:
+            layers = {parts[user.id].layer for value in op.outputs for user in flow.consumers(value)}
+            if parts[op.id].section in ("embedding", "head", "mask", "positions", "control"):
+                layers = layers if _serves_stage(context, op) else set()
+        if len(layers) == 1 and None not in layers:
+            parts.change(op.id, layer=layers.pop())
+
+
+def _serves_stage(context: Context, op: Op) -> bool:
+    """Whether a control op is named like the stage it feeds, in one block."""
+    flow, parts = context.flow, context.parts
+    return all(parts[user.id].path == parts[op.id].path for value in op.outputs for user in flow.consumers(value))

@@ -1,0 +1,86 @@
+"""The control plane: masks, positions, tables and what else depends on no weight times activation.
+
+Each op takes the role of what it finally feeds.
+"""
+
+from __future__ import annotations
+
+__all__ = ["name_control"]
+
+from inspector.records import Op
+from inspector.roles.context import Context
+
+_FEEDS = {
+    "attention.mask": "mask.build",
+    "attention.fused": "mask.build",
+    "attention.rope": "positions.rope_table",
+    "attention.temperature": "positions.ids",
+    "attention.scale": "control.scalar",
+    "attention.cache_update": "attention.cache_update",
+    "embedding.position": "positions.ids",
+    "embedding.token": "embedding.token",
+    "embedding.segment": "embedding.segment",
+    "embedding.scale": "control.scalar",
+    "block.scale": "control.scalar",
+}
+"""Role of an activation-plane op -> role of the control ops that feed it."""
+
+_MASKS = frozenset({"mask.build"})
+_POSITIONS = frozenset({"positions.ids", "positions.rope_table", "positions.sinusoid", "positions.alibi"})
+
+
+def name_control(context: Context) -> None:
+    """Name every op off the activation plane, consumers first."""
+    flow, parts = context.flow, context.parts
+    sinks: dict[int, frozenset[str]] = {}
+    for op in reversed(flow.ops):
+        if parts.taken(op.id) or any(map(flow.on_act, op.outputs)) or any(map(flow.on_act, op.inputs)):
+            continue
+        if not op.outputs:
+            sinks[op.id] = frozenset({"control.branch"})
+        elif flow.live[op.id]:
+            sinks[op.id] = _sinks(context, op, sinks)
+        else:
+            continue
+        path = _decide(context, op, sinks[op.id])
+        parts.claim([op.id], path, rule="off the activation plane: named by what it feeds")
+
+
+def _sinks(context: Context, op: Op, sinks: dict[int, frozenset[str]]) -> frozenset[str]:
+    found: set[str] = set()
+    for value in op.outputs:
+        for user in context.flow.consumers(value):
+            if user.id in sinks:
+                found |= sinks[user.id]
+            else:
+                found.add(_feeds(context, user, value))
+    return frozenset(found)
+
+
+def _feeds(context: Context, user: Op, value: int) -> str:
+    """What it means to feed `value` into `user`."""
+    flow, part = context.flow, context.parts[user.id]
+    if flow.weight(value) is not None:
+        return "control.weight_prep"
+    if part.path == "attention.position_bias" or (part.path == "attention.scores" and "attention.position_bias" in part.also):
+        return "positions.relative_bias" if flow.taint[value] & 2 else "positions.alibi"
+    if part.path == "attention.scores":
+        return "mask.build"
+    return _FEEDS.get(part.path, part.path)
+
+
+def _decide(context: Context, op: Op, found: frozenset[str]) -> str:
+    """One role for what feeds several: what a mask and a table share are the positions."""
+    wanted = found - {"control.branch", "unknown"} or found
+    if not wanted:
+        return "control.unused"
+    if len(wanted) > 1 and wanted <= _POSITIONS | _MASKS:
+        return "positions.ids"
+    if wanted <= _POSITIONS and _counts(context, op):
+        return "positions.ids"
+    return min(wanted)
+
+
+def _counts(context: Context, op: Op) -> bool:
+    """Whole numbers that only say where a token stands."""
+    return all(context.flow.values[value].dtype.startswith("int") for value in op.outputs)

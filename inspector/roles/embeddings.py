@@ -1,0 +1,126 @@
+"""What happens before the first block: lookups, their sum, its scale, norm and projection."""
+
+from __future__ import annotations
+
+__all__ = ["name_stem"]
+
+from collections.abc import Sequence
+
+from inspector.records import Concrete, Op
+from inspector.roles.context import Context
+from inspector.roles.flow import ACT, IDS, PAR
+
+_LOOKUPS = frozenset({"embedding", "embedding_bag", "index_select", "getitem"})
+
+
+def name_stem(context: Context, start: int) -> None:
+    """Name everything that `start`, the value that enters the first block, is made of."""
+    flow, parts = context.flow, context.parts
+    ops = _ancestors(context, start)
+    lookups = [op for op in ops if _is_lookup(context, op)]
+    kinds = _lookup_kinds(context, lookups)
+    for op in ops:
+        norm = context.norm_of.get(op.id)
+        if op.id in kinds:
+            parts.claim([op.id], f"embedding.{kinds[op.id]}", rule="lookup classified by the contents of its index")
+        elif norm is not None:
+            parts.claim(norm.ops, "embedding.norm", rule="norm before the first block")
+        elif flow.weighted[op.id]:
+            parts.claim(flow.unit(op)[0], "embedding.projection", rule="weighted contraction before the first block")
+        elif op.name in ("add", "sum") and len(op.inputs) > 1:
+            parts.claim([op.id], "embedding.add", rule="sum before the first block")
+        elif op.name in ("mul", "div"):
+            parts.claim([op.id], "embedding.scale", rule="scaling before the first block")
+
+
+def _ancestors(context: Context, start: int) -> list[Op]:
+    """Ops that make `start`, in order, down to where only ids, positions and bare weights are left."""
+    flow = context.flow
+    ops: set[int] = set()
+    stack = [start]
+    while stack:
+        op = flow.maker(stack.pop())
+        if op is None or op.id in ops or context.parts.taken(op.id):
+            continue
+        ops.add(op.id)
+        if not _is_lookup(context, op):
+            stack.extend(value for value in op.inputs if flow.taint[value] & (PAR | ACT) and flow.weight(value) is None)
+    return [flow.ops[index] for index in sorted(ops)]
+
+
+def _is_lookup(context: Context, op: Op) -> bool:
+    """Rows of a table, chosen by integers."""
+    flow = context.flow
+    if op.name not in _LOOKUPS or len(op.inputs) < 2:
+        return False
+    return flow.values[_index(op)].dtype.startswith("int")
+
+
+def _index(op: Op) -> int:
+    return op.inputs[0] if op.name.startswith("embedding") else op.inputs[1]
+
+
+def _table(op: Op) -> int:
+    return op.inputs[1] if op.name.startswith("embedding") else op.inputs[0]
+
+
+def _lookup_kinds(context: Context, lookups: Sequence[Op]) -> dict[int, str]:
+    """Position: the index counts. Of the others, the largest table holds the tokens and far smaller ones the segments."""
+    flow = context.flow
+    kinds = {op.id: "position" for op in lookups if _is_position(context, _index(op))}
+    others = [op for op in lookups if op.id not in kinds]
+    rows = {op.id: flow.values[_table(op)].shape[0] for op in others}
+    for op in others:
+        fixed = not flow.taint[_index(op)] & IDS
+        kinds[op.id] = "segment" if fixed or rows[op.id] * 8 < max(rows.values()) else "token"
+    return kinds
+
+
+def _is_position(context: Context, index: int) -> bool:
+    """Whether an index says where a token stands: by its contents, or by how it was counted."""
+    flow = context.flow
+    contents = context.concrete(index)
+    if contents is not None and counts_up(contents):
+        return True
+    if _is_counted(context, index):
+        return True
+    return contents is not None and not flow.taint[index] & IDS and any(contents.values)
+
+
+def _is_counted(context: Context, index: int) -> bool:
+    """Whether `arange` or `cumsum` made the contents. What an index picks from decides, not what it picks by."""
+    flow = context.flow
+    seen, stack = {index}, [index]
+    while stack:
+        op = flow.maker(stack.pop())
+        if op is None:
+            continue
+        if op.name in ("arange", "cumsum"):
+            return True
+        for item in op.inputs[:1] if flow.kind[op.id] == "select" else op.inputs:
+            if item not in seen:
+                seen.add(item)
+                stack.append(item)
+    return False
+
+
+def counts_up(contents: Concrete) -> bool:
+    """Whether every row counts up by one, once any constant padding at its ends is left out.
+
+    >>> counts_up(Concrete((1, 5), "int64", (1, 2, 3, 4), (2, 1, 1, 1), ""))
+    True
+    """
+    if not contents.shape or contents.shape[-1] < 1:
+        return False
+    width, flat = contents.shape[-1], contents.flat()
+    rows = [flat[start : start + width] for start in range(0, len(flat), width)]
+    return all(_row_counts_up(row) for row in rows)
+
+
+def _row_counts_up(row: list[float | int | bool]) -> bool:
+    steps = [after - before for before, after in zip(row, row[1:], strict=False)]
+    while steps and steps[0] == 0:
+        steps.pop(0)
+    while steps and steps[-1] != 1:
+        steps.pop()
+    return bool(steps) and all(step == 1 for step in steps)

@@ -1,0 +1,229 @@
+"""The dataflow of a trace in the few terms that rules are written in.
+
+Every op has a kind (plumbing, view, select, join, contraction, ...), every value a taint: does it depend on an input's
+contents (IDS), on a parameter (PAR), and has the one met the other (ACT)? ACT values are the activation plane; masks,
+positions and biases are recognised as operands that are not on it.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ACT", "IDS", "PAR", "Flow"]
+
+import math
+
+from inspector.records import Op, Trace
+
+IDS, PAR, ACT = 1, 2, 4
+
+PLUMB = frozenset("to contiguous clone detach dropout alpha_dropout feature_dropout identity".split())
+VIEW = frozenset(
+    "view reshape transpose permute unsqueeze squeeze flatten unflatten expand expand_as t mT movedim as_strided view_as "
+    "reshape_as view_as_complex view_as_real broadcast_to ravel adjoint".split()
+)
+SELECT = frozenset(
+    "getitem chunk split unbind index_select gather narrow select tensor_split take_along_dim unfold split_with_sizes "
+    "hsplit roll flip".split()
+)
+JOIN = frozenset("cat stack sync hstack vstack index_copy setitem scatter slice_scatter".split())
+CONTRACT = frozenset(
+    "linear matmul mm bmm baddbmm addmm addbmm einsum conv1d conv2d grouped_mm tensordot mv dot bilinear "
+    "scaled_dot_product_attention".split()
+)
+FUSED_ATTENTION = "scaled_dot_product_attention"
+_ADDED = {"linear": "bias", "conv1d": "bias", "conv2d": "bias", "addmm": "input", "baddbmm": "input", "addbmm": "input"}
+"""The operand that a contraction adds to its product."""
+
+_WEIGHT_PREP = PLUMB | VIEW | SELECT | frozenset("neg exp mul div add sub cat stack softplus sigmoid".split())
+
+
+def _kind(op: Op) -> str:
+    name = op.name
+    if name in PLUMB:
+        return "plumb"
+    if name in VIEW:
+        return "view"
+    if name == "getitem":
+        return "view" if _only_views(op) else "select"
+    if name in SELECT:
+        return "select"
+    if name in JOIN:
+        return "join"
+    return "contract" if name in CONTRACT else "other"
+
+
+def _only_views(op: Op) -> bool:
+    """Whether an indexing only adds axes or takes everything: `x[:, None]`."""
+    if len(op.operands) != 1:
+        return False
+    key = op.attribute("key")
+    items = key if isinstance(key, tuple) and key[:1] != ("slice",) else (key,)
+    return all(item in (None, "...", ("slice", None, None, None)) for item in items)
+
+
+class Flow:
+    """Read-only lookups over one trace. Built once, in one pass; every rule reads it."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self.ops = trace.ops
+        self.values = trace.values
+        self.kind = [_kind(op) for op in self.ops]
+        self.live = [op.effect != "noop" for op in self.ops]
+        self.producer: list[int | None] = [value.producer for value in self.values]
+        self.users: list[list[int]] = [[] for _ in self.values]
+        self.leaving = {value for _, value in trace.outputs}
+        self.taint = self._leaf_taints()
+        self._weights: dict[int, int | None] = {}
+        for op in self.ops:
+            self._visit(op)
+        self.weighted = [self._is_weighted(op) for op in self.ops]
+
+    # building
+
+    def _leaf_taints(self) -> list[int]:
+        taint = []
+        for value in self.values:
+            floating = value.dtype.startswith(("float", "bfloat", "complex"))
+            leaf = {"parameter": PAR, "input": ACT | IDS if floating else IDS}.get(value.kind, 0)
+            taint.append(leaf if value.producer is None else 0)
+        return taint
+
+    def _visit(self, op: Op) -> None:
+        taint = self.taint
+        if not self.live[op.id]:
+            for value in op.inputs:
+                self.users[value].append(op.id)
+            return
+        out = 0
+        for value in op.inputs:
+            self.users[value].append(op.id)
+            out |= taint[value]
+        if out & IDS and out & PAR and (op.name in CONTRACT or op.name in ("embedding", "embedding_bag", "getitem")):
+            out |= ACT
+        for value in op.outputs:
+            taint[value] = out
+
+    def _is_weighted(self, op: Op) -> bool:
+        """A contraction of an activation with a parameter."""
+        if op.name not in CONTRACT or op.name == FUSED_ATTENTION:
+            return False
+        factors = self.factors(op)
+        return any(self.weight(value) is not None for value in factors) and any(map(self.on_act, factors))
+
+    # values
+
+    def on_act(self, value: int) -> bool:
+        """Whether `value` lies on the activation plane."""
+        return bool(self.taint[value] & ACT)
+
+    def act_inputs(self, op: Op) -> list[int]:
+        return [value for value in op.inputs if self.taint[value] & ACT]
+
+    def rank(self, value: int) -> int:
+        return len(self.values[value].shape)
+
+    def size(self, value: int) -> int:
+        return math.prod(self.values[value].shape)
+
+    def maker(self, value: int) -> Op | None:
+        producer = self.producer[value]
+        return None if producer is None else self.ops[producer]
+
+    def consumers(self, value: int) -> list[Op]:
+        """The ops that read `value`, without those that return it as it was."""
+        return [self.ops[index] for index in self.users[value] if self.live[index]]
+
+    def only_consumer(self, value: int) -> Op | None:
+        found = self.consumers(value)
+        return found[0] if len(found) == 1 and value not in self.leaving else None
+
+    def weight(self, value: int) -> int | None:
+        """The parameter that `value` is, through views, casts and scalar arithmetic; None when it is no weight."""
+        if value not in self._weights:
+            self._weights[value] = self._find_weight(value)
+        return self._weights[value]
+
+    def _find_weight(self, value: int) -> int | None:
+        if self.taint[value] & ACT or not self.taint[value] & PAR:
+            return None
+        op = self.maker(value)
+        if op is None:
+            return value
+        if op.name not in _WEIGHT_PREP and self.kind[op.id] not in ("view", "select", "join"):
+            return None
+        return next((root for root in map(self.weight, op.inputs) if root is not None), None)
+
+    # ops
+
+    def factors(self, op: Op) -> list[int]:
+        """What a contraction multiplies, without what it adds."""
+        added = _ADDED.get(op.name)
+        return [value for name, value in op.operands if name != added]
+
+    def is_product(self, op: Op) -> bool:
+        """A contraction of two activations, such as query times key."""
+        if op.name not in CONTRACT or self.weighted[op.id] or op.name == FUSED_ATTENTION:
+            return False
+        return sum(map(self.on_act, self.factors(op))) >= 2
+
+    def through(self, value: int, kinds: tuple[str, ...] = ("plumb",)) -> int:
+        """Back from `value` through ops of these kinds."""
+        while True:
+            op = self.maker(value)
+            if op is None or self.kind[op.id] not in kinds or not op.operands:
+                return value
+            value = op.operands[0][1]
+
+    def strip(self, value: int) -> int:
+        """Back through plumbing and through arithmetic with a single activation operand: scalings of the trunk."""
+        while True:
+            op = self.maker(value)
+            if op is None or not (self.kind[op.id] == "plumb" or op.name in ("mul", "div", "add", "sub")):
+                return value
+            acts = self.act_inputs(op)
+            if op.name in ("add", "sub") and len(op.inputs) > 1:
+                return value  # a learned table may be added to a stream, but then the sum is another stream
+            if len(acts) != 1 or self.values[acts[0]].shape != self.values[value].shape:
+                return value
+            value = acts[0]
+
+    def keeps_last(self, op: Op) -> bool:
+        """A view that folds or unfolds leading axes only: the packing around a 2-D matmul."""
+        if self.kind[op.id] != "view" or op.name not in ("view", "reshape", "flatten", "unflatten"):
+            return False
+        before, after = self.values[op.inputs[0]].shape, self.values[op.outputs[0]].shape
+        return bool(before) and bool(after) and before[-1] == after[-1] and len(before) != len(after)
+
+    def unit(self, op: Op) -> tuple[list[int], int, int]:
+        """A weighted op with the views that pack and unpack its leading axes: (ops, value in, value out)."""
+        source = next(value for value in self.factors(op) if self.on_act(value))
+        result = op.outputs[0]
+        ops = [op.id]
+        before = self.maker(source)
+        if before is not None and self.keeps_last(before) and self.only_consumer(source) is op:
+            ops.insert(0, before.id)
+            source = before.inputs[0]
+        after = self.only_consumer(result)
+        if after is not None and self.keeps_last(after):
+            ops.append(after.id)
+            result = after.outputs[0]
+        return ops, source, result
+
+    def sweep(self, start: list[int], allowed: frozenset[str]) -> tuple[list[int], int] | None:
+        """Back from `start` to the one activation that everything comes from, if only `allowed` kinds lie between.
+
+        Returns the ops between and that value: the nearest dominator.
+        """
+        frontier = set(start)
+        ops: set[int] = set()
+        while len(frontier) > 1 or not ops:
+            value = max(frontier)
+            frontier.discard(value)
+            op = self.maker(value)
+            if op is None or not (self.kind[op.id] in allowed or op.name in allowed) or len(ops) > 64:
+                return None
+            ops.add(op.id)
+            frontier.update(self.act_inputs(op))
+            if not frontier:
+                return None
+        return sorted(ops), frontier.pop()

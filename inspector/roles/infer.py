@@ -1,0 +1,81 @@
+"""Names every op of a trace: the rules in their order."""
+
+from __future__ import annotations
+
+__all__ = ["infer"]
+
+from collections.abc import Callable
+
+from inspector.records import Trace
+from inspector.roles.attention import find_attentions, name_attention
+from inspector.roles.blocks import name_regions, number_layers
+from inspector.roles.context import Context
+from inspector.roles.control import name_control
+from inspector.roles.embeddings import name_stem
+from inspector.roles.flow import Flow
+from inspector.roles.head import name_head
+from inspector.roles.leftovers import name_idle, name_leftovers
+from inspector.roles.norms import find_norms
+from inspector.roles.parts import Parts
+from inspector.roles.rope import find_ropes
+from inspector.roles.trunk import find_residuals
+
+
+def infer(trace: Trace) -> Parts:
+    """The part of every op. Reads dataflow, shapes and numbers; no name of a model, class or attribute decides."""
+    flow = Flow(trace)
+    context = Context(flow, Parts(len(trace.ops)))
+    for rule in RULES:
+        rule(context)
+    return context.parts
+
+
+def _idioms(context: Context) -> None:
+    """Norms and rotations: single things that later walks step over."""
+    context.norms = find_norms(context.flow)
+    context.ropes = find_ropes(context.flow)
+    context.norm_of = {op: norm for norm in context.norms for op in norm.ops}
+    context.norm_into = {norm.result: norm for norm in context.norms}
+    context.rope_of = {op: rope for rope in context.ropes for op in rope.ops}
+
+
+def _trunk(context: Context) -> None:
+    """The residual stream. A norm belongs to it when the stream goes on from the norm's result."""
+    sources = {norm.result: norm.source for norm in context.norms}
+    context.residuals = find_residuals(context.flow, sources)
+    outer = [residual for residual in context.residuals if not residual.nested]
+    context.trunk = {residual.result for residual in outer}
+    skips = {residual.skip for residual in outer}
+    context.trunk |= skips
+    post = [norm for norm in context.norms if norm.source in context.trunk and norm.result in skips]
+    if outer and len(post) * 2 >= len(outer):  # the last norm of a post-norm stack has no block after it
+        last = outer[-1].result
+        context.trunk |= {norm.result for norm in context.norms if norm.source == last}
+
+
+def _attentions(context: Context) -> None:
+    for attention in find_attentions(context):
+        name_attention(context, attention)
+
+
+def _stem_and_head(context: Context) -> None:
+    outer = [residual for residual in context.residuals if not residual.nested]
+    for residual in outer:
+        if residual.parent is None:
+            name_stem(context, residual.skip)
+    if outer:
+        name_head(context, outer[-1].result)
+
+
+RULES: tuple[Callable[[Context], None], ...] = (
+    _idioms,
+    _trunk,
+    _attentions,
+    name_regions,
+    _stem_and_head,
+    name_control,
+    name_leftovers,
+    name_idle,
+    number_layers,
+)
+"""Order matters: idioms first, what has an anchor next, and the rest by its neighbours."""

@@ -1,0 +1,65 @@
+"""Ops that move or reshape and play no part of their own: they join the stage they prepare for, or the one they end."""
+
+from __future__ import annotations
+
+__all__ = ["name_idle", "name_leftovers"]
+
+from inspector.records import Op
+from inspector.roles.context import Context
+
+_MOVING = ("plumb", "view", "select", "join")
+_LAYOUT = {"plumb": "layout.cast", "view": "layout.reshape", "select": "layout.reshape", "join": "layout.reshape"}
+
+
+def name_leftovers(context: Context) -> None:
+    """First by what follows (last ops first), then by what comes before, then as layout."""
+    flow, parts = context.flow, context.parts
+    for index in reversed(parts.open()):
+        op = flow.ops[index]
+        if flow.live[index] and flow.kind[index] in _MOVING:
+            _join(context, op, [user for value in op.outputs for user in flow.consumers(value)])
+    for index in parts.open():
+        op = flow.ops[index]
+        if flow.live[index] and flow.kind[index] in _MOVING:
+            makers = [flow.maker(value) for value in op.inputs if flow.on_act(value)]
+            _join(context, op, [maker for maker in makers if maker is not None])
+    for index in parts.open():
+        if flow.live[index] and flow.kind[index] in _MOVING:
+            name = "layout.contiguous" if flow.ops[index].name == "contiguous" else _LAYOUT[flow.kind[index]]
+            parts.claim([index], name, rule="moves data between different parts")
+
+
+def _join(context: Context, op: Op, neighbours: list[Op]) -> None:
+    """Take the part of the neighbours when they agree on it."""
+    parts = context.parts
+    found = {(parts[other.id].path, parts[other.id].operand) for other in neighbours if parts.taken(other.id)}
+    if len(found) == 1:
+        path, operand = found.pop()
+        parts.claim([op.id], path, operand, rule="moves data for its neighbour")
+
+
+def name_idle(context: Context) -> None:
+    """Calls that returned their operand as it was: dropout in eval mode, `contiguous` of what is contiguous."""
+    flow, parts = context.flow, context.parts
+    for index in parts.open():
+        op = flow.ops[index]
+        if flow.live[index] or not op.outputs:
+            continue
+        path, operand = _origin(context, op.outputs[0])
+        if "dropout" in op.name:
+            section = path.partition(".")[0]
+            path, operand = (f"{section}.dropout" if section in ("embedding", "attention", "cross_attention") else path), ""
+            path = "mlp.dropout" if section in ("mlp", "moe") else path
+        parts.claim([index], path, operand, rule="returned its operand as it was")
+
+
+def _origin(context: Context, value: int) -> tuple[str, str]:
+    """The part of what made `value`, or else of what uses it."""
+    flow, parts = context.flow, context.parts
+    maker = flow.maker(value)
+    if maker is not None and parts.taken(maker.id):
+        return parts[maker.id].path, parts[maker.id].operand
+    for op in flow.consumers(value):
+        if parts.taken(op.id):
+            return parts[op.id].path, parts[op.id].operand
+    return "layout.contiguous", ""

@@ -1,0 +1,156 @@
+"""From the softmax back to query times key: scale, mask, position bias, softcap, sinks."""
+
+from __future__ import annotations
+
+__all__ = ["ScoreWalk", "walk_scores"]
+
+from typing import NamedTuple
+
+from inspector.records import Op
+from inspector.roles.context import Context
+from inspector.roles.flow import Flow
+
+_CHOICES = frozenset(
+    "le lt ge gt eq ne where masked_fill tril triu logical_and logical_not logical_or bitwise_and bitwise_not".split()
+)
+_HIDDEN = -1e4
+"""A float mask hides with numbers far below any score; a position bias never goes there."""
+
+
+class ScoreWalk(NamedTuple):
+    """Operands of the product that the scores come from."""
+
+    query: int
+    key: int
+    product: Op
+
+
+def walk_scores(context: Context, softmax: Op) -> ScoreWalk | None:
+    """Name what lies between a softmax and the product it came from; None when it came from none."""
+    flow, parts = context.flow, context.parts
+    steps: list[tuple[Op, str]] = []
+    value = softmax.inputs[0]
+    for _ in range(24):
+        op = flow.maker(value)
+        if op is None:
+            return None
+        if flow.is_product(op):
+            for step, role in steps:
+                parts.claim([step.id], f"attention.{role}", rule="between query times key and softmax")
+            return _product(context, op)
+        value = _back(context, op, value, steps)
+        if value < 0:
+            return None
+    return None
+
+
+def _back(context: Context, op: Op, value: int, steps: list[tuple[Op, str]]) -> int:
+    """One step towards the product: the activation operand of `op`, which is noted with its role. -1: a dead end."""
+    flow = context.flow
+    acts = flow.act_inputs(op)
+    if not acts or flow.weighted[op.id]:
+        return -1
+    role = _role(context, op, acts)
+    if role is None:
+        return -1
+    if role == "softcap":
+        _take_cap(context, steps)
+    if op.name == "tanh":
+        cap = flow.maker(acts[0])
+        if cap is not None and cap.name in ("div", "mul") and len(flow.act_inputs(cap)) == 1:
+            steps.append((op, role))
+            steps.append((cap, "softcap"))
+            return flow.act_inputs(cap)[0]
+    steps.append((op, role))
+    return _main_operand(context, acts)
+
+
+def _main_operand(context: Context, acts: list[int]) -> int:
+    """Of several activations the one that leads to a product of queries and keys."""
+    flow = context.flow
+    for value in acts:
+        probe = value
+        for _ in range(6):
+            op = flow.maker(probe)
+            if op is None:
+                break
+            if flow.is_product(op):
+                return value
+            below = flow.act_inputs(op)
+            if not below:
+                break
+            probe = below[0]
+    return acts[0]
+
+
+def _take_cap(context: Context, steps: list[tuple[Op, str]]) -> None:
+    """The multiplication after tanh belongs to the softcap."""
+    if steps and steps[-1][1] == "scale":
+        steps[-1] = (steps[-1][0], "softcap")
+
+
+def _role(context: Context, op: Op, acts: list[int]) -> str | None:
+    flow = context.flow
+    kind = flow.kind[op.id]
+    others = [value for value in op.inputs if not flow.on_act(value)]
+    if op.name == "tanh":
+        return "softcap"
+    if kind == "plumb":
+        return "softmax"
+    if kind == "view":
+        return "scores"
+    if op.name in ("mul", "div"):
+        return "scale"
+    if op.name in ("masked_fill", "where", "masked_fill_"):
+        return "mask"
+    if op.name == "sub" and len(acts) == 2:
+        return "softmax"  # the row's maximum is taken off
+    if op.name in ("add", "sub", "rsub"):
+        return additive_role(context, others[0]) if others else "position_bias" if len(acts) > 1 else "scale"
+    if op.name == "cat":
+        return "sink"
+    if op.name in ("clamp", "nan_to_num", "max", "maximum"):
+        return "mask"
+    return None
+
+
+def additive_role(context: Context, value: int) -> str:
+    """Whether what is added to the scores hides tokens or prefers places."""
+    flow = context.flow
+    known = context.concrete(value)
+    if known is not None:
+        numbers = [number for number in known.values if isinstance(number, (int, float))]
+        hides = any(number <= _HIDDEN for number in numbers)
+        prefers = any(_HIDDEN < number < 0 or number > 0 for number in numbers)
+        return "mask" if hides or not prefers else "position_bias"
+    return "mask" if _comes_from_choice(flow, value) else "position_bias"
+
+
+def _comes_from_choice(flow: Flow, value: int) -> bool:
+    """Whether a comparison or a selection lies behind `value`: what hides is decided, what prefers is computed."""
+    seen, stack = {value}, [value]
+    while stack:
+        op = flow.maker(stack.pop())
+        if op is None:
+            continue
+        if op.name in _CHOICES:
+            return True
+        for item in op.inputs:
+            if item not in seen and not flow.on_act(item):
+                seen.add(item)
+                stack.append(item)
+    return False
+
+
+def _product(context: Context, op: Op) -> ScoreWalk:
+    flow = context.flow
+    factors = [value for value in flow.factors(op) if flow.on_act(value)]
+    also = []
+    if op.name == "baddbmm":
+        added = op.operands[0][1]
+        if not flow.on_act(added):
+            also.append(f"attention.{additive_role(context, added)}")
+        if op.attribute("alpha", 1) != 1:
+            also.append("attention.scale")
+    context.parts.claim([op.id], "attention.scores", also=tuple(also), rule="product of two activations under a softmax")
+    return ScoreWalk(factors[0], factors[1], op)
