@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Part", "Parts", "infer"]
+__all__ = ["Naming", "Part", "Parts", "infer"]
 
-from inspector.roles.infer import infer
+from inspector.roles.infer import Naming, infer
 from inspector.roles.parts import Part, Parts

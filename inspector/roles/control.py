@@ -43,7 +43,7 @@ def name_control(context: Context) -> None:
         else:
             continue
         path = _decide(context, op, sinks[op.id])
-        parts.claim([op.id], path, rule="off the activation plane: named by what it feeds")
+        parts.claim([op.id], path, _operand(context, op, path), rule="off the activation plane: named by what it feeds")
 
 
 def _sinks(context: Context, op: Op, sinks: dict[int, frozenset[str]]) -> frozenset[str]:
@@ -76,9 +76,17 @@ def _decide(context: Context, op: Op, found: frozenset[str]) -> str:
         return "control.unused"
     if len(wanted) > 1 and wanted <= _POSITIONS | _MASKS:
         return "positions.ids"
-    if wanted <= _POSITIONS and _counts(context, op):
+    if _counts(context, op) and ("positions.ids" in wanted or wanted <= _POSITIONS):
         return "positions.ids"
     return min(wanted)
+
+
+def _operand(context: Context, op: Op, path: str) -> str:
+    """The operand of the stage it belongs to, where it is named like that stage."""
+    parts = context.parts
+    users = [user.id for value in op.outputs for user in context.flow.consumers(value)]
+    found = {parts[user].operand for user in users if parts[user].path == path}
+    return found.pop() if len(found) == 1 else ""
 
 
 def _counts(context: Context, op: Op) -> bool:

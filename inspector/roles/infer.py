@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["infer"]
+__all__ = ["Naming", "infer"]
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from inspector.records import Trace
 from inspector.roles.attention import find_attentions, name_attention
@@ -15,19 +16,37 @@ from inspector.roles.embeddings import name_stem
 from inspector.roles.flow import Flow
 from inspector.roles.head import name_head
 from inspector.roles.leftovers import name_idle, name_leftovers
-from inspector.roles.norms import find_norms
+from inspector.roles.norms import Norm, find_norms
 from inspector.roles.parts import Parts
-from inspector.roles.rope import find_ropes
-from inspector.roles.trunk import find_residuals
+from inspector.roles.rope import Rope, find_ropes
+from inspector.roles.trunk import Residual, find_residuals
 
 
-def infer(trace: Trace) -> Parts:
+class Naming(NamedTuple):
+    """What the rules found: the part of every op, and the idioms and the stream that the parts rest on."""
+
+    parts: Parts
+    flow: Flow
+    norms: tuple[Norm, ...]
+    ropes: tuple[Rope, ...]
+    residuals: tuple[Residual, ...]
+    trunk: frozenset[int]
+
+
+def infer(trace: Trace) -> Naming:
     """The part of every op. Reads dataflow, shapes and numbers; no name of a model, class or attribute decides."""
     flow = Flow(trace)
     context = Context(flow, Parts(len(trace.ops)))
     for rule in RULES:
         rule(context)
-    return context.parts
+    return Naming(
+        context.parts,
+        flow,
+        tuple(context.norms),
+        tuple(context.ropes),
+        tuple(context.residuals),
+        frozenset(context.trunk),
+    )
 
 
 def _idioms(context: Context) -> None:

@@ -6,6 +6,7 @@ __all__ = ["name_operands"]
 
 from inspector.records import Op
 from inspector.roles.context import Context
+from inspector.roles.flow import Flow
 
 _MOST_STEPS = 96
 
@@ -179,7 +180,8 @@ def _name_op(context: Context, index: int, tag: str, starts: dict[str, int]) -> 
     else:
         role, rule = _plain_role(context, context.flow.ops[index], tag, starts)
         if role:
-            parts.claim([index], f"attention.{role}", tag, rule=rule)
+            shared = role in ("scores", "weighted_sum", "fused")  # preparing a product is part of the product
+            parts.claim([index], f"attention.{role}", "" if shared else tag, rule=rule)
 
 
 def _plain_role(context: Context, op: Op, tag: str, starts: dict[str, int]) -> tuple[str, str]:
@@ -226,11 +228,8 @@ def _leads_to(context: Context, op: Op, start: int) -> bool:
     return False
 
 
-def _turns_last(flow: object, op: Op) -> bool:
+def _turns_last(flow: Flow, op: Op) -> bool:
     """`transpose(-1, -2)` and its spellings: keys turned so that queries can be multiplied with them."""
-    from inspector.roles.flow import Flow
-
-    assert isinstance(flow, Flow)
     before, after = flow.values[op.inputs[0]].shape, flow.values[op.outputs[0]].shape
     rank = len(before)
     if op.name in ("mT", "adjoint") or op.name == "t":

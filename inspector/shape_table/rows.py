@@ -47,6 +47,7 @@ class ShapeRow:
     op: the functions it calls, in order, without plumbing; module: where it lives, `{}` for the layer number.
     parameters, flops: of one stage (not times `repeat`). ops: ids in the trace of the first of the equal stages.
     block: index into `ShapeTable.blocks` of the folded group this row belongs to, or None outside the blocks.
+    weights: the parameters and buffers it reads. attributes: the numbers that change its maths (eps, scale, ...).
     """
 
     id: str
@@ -64,6 +65,7 @@ class ShapeRow:
     flops: int
     ops: tuple[int, ...]
     block: int | None = None
+    weights: tuple[TensorView, ...] = ()
     attributes: tuple[tuple[str, object], ...] = ()
 
 

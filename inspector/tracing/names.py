@@ -51,6 +51,7 @@ _ALIASES = {
     "true_divide": "div",
     "truediv": "div",
     "type": "to",
+    "type_as": "to",
     "xor": "bitwise_xor",
 }
 """Other spellings of the same function, after namespaces, underscores and dunders are gone."""
@@ -76,7 +77,6 @@ _VALUE_READS = frozenset(
 _RANDOM = frozenset("rand randn randint rand_like randn_like randint_like randperm bernoulli multinomial normal".split())
 
 _DONORS = {
-    "type_as": {1},
     "expand_as": {1},
     "view_as": {1},
     "reshape_as": {1},

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from inspector.errors import InspectorError, TraceFailed
-from inspector.records import Concrete, ModelInfo, Scenario, Trace
+from inspector.records import Concrete, ModelInfo, Scenario, Trace, Value
 from inspector.tracing.canonical import Seen, canonical
 from inspector.tracing.concrete import concrete_of
 from inspector.tracing.shadows import Following, Shadows
-from inspector.tracing.symbols import UNSOLVED, Sizes, sample_sizes, solve, transfer
+from inspector.tracing.symbols import Sizes, sample_sizes, solve, transfer
 from inspector.tracing.tensors import name_leaves, named_tensors
+from inspector.tracing.texts import UNSOLVED
 from inspector.tracing.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -138,6 +139,8 @@ def _symbols(
     subject: Subject, module: nn.Module, shadows: Shadows, scenario: Scenario, run: Run
 ) -> Sequence[tuple[str, ...]]:
     """Symbols of every value: from a shallow model of the same width where there is one, else from the model itself."""
+    if not subject.resizable:
+        return [_as_numbers(value) for value in run.seen.values]
     shallow = subject.shallow()
     if shallow is None:
         return _solve_on(subject, module, shadows, scenario, run)
@@ -169,7 +172,13 @@ def _solve_on(
         else:
             asked = Sizes(scenario.batch, scenario.seq, scenario.past)
             return solve([*(shapes for _, shapes in runs), run.shapes], [*(sizes for sizes, _ in runs), asked])
-    return [tuple(f"{UNSOLVED}{size}" for size in shape) for shape in run.shapes]
+    return [_as_numbers(value) for value in run.seen.values]
+
+
+def _as_numbers(value: Value) -> tuple[str, ...]:
+    """Dimensions that could not be solved. Those of weights need no solving."""
+    fixed = value.kind in ("parameter", "buffer", "constant")
+    return tuple(str(size) if fixed else f"{UNSOLVED}{size}" for size in value.shape)
 
 
 def _other_size(

@@ -6,15 +6,13 @@ three sizes fix its constant, two more must agree. A dimension that fits no form
 
 from __future__ import annotations
 
-__all__ = ["UNSOLVED", "Sizes", "sample_sizes", "solve", "transfer"]
+__all__ = ["Sizes", "sample_sizes", "solve", "transfer"]
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from inspector.records import Op, Scenario, Value
-
-UNSOLVED = "?"
-"""Prefix of a dimension that did not solve."""
+from inspector.tracing.texts import UNSOLVED
 
 
 class Sizes(NamedTuple):

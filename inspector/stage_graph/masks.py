@@ -1,0 +1,87 @@
+"""What a mask lets through, read from its contents: nothing about how it was built is asked."""
+
+from __future__ import annotations
+
+__all__ = ["MaskKind", "describe"]
+
+from typing import NamedTuple
+
+from inspector.records import Concrete
+
+_HIDDEN = -1e4
+
+
+class MaskKind(NamedTuple):
+    """kind: full, causal, sliding, chunked, bidirectional-sliding or other. size: of the window or chunk, else None."""
+
+    kind: str
+    size: int | None = None
+
+    def __str__(self) -> str:
+        return self.kind
+
+
+Span = tuple[int, int]
+"""First and last key that a query may see, (1, 0) when it may see none."""
+
+
+def describe(mask: Concrete) -> MaskKind:
+    """The pattern of a mask of shape (..., S, T), judged on the row of the batch with the least padding.
+
+    >>> describe(Concrete((2, 3), "bool", (True, False, True), (1, 1, 4), ""))
+    MaskKind(kind='other', size=None)
+    >>> describe(Concrete((3, 3), "bool", (True, False, True, False, True), (1, 2, 2, 1, 3), ""))
+    MaskKind(kind='causal', size=None)
+    """
+    if not mask.kept or len(mask.shape) < 2:
+        return MaskKind("other")
+    queries, keys = mask.shape[-2:]
+    planes = _planes(mask, queries, keys)
+    widest = max(planes, key=lambda spans: sum(last - first + 1 for first, last in spans if last >= first))
+    return _pattern(widest, queries, keys)
+
+
+def _planes(mask: Concrete, queries: int, keys: int) -> list[list[Span]]:
+    """For each (S, T) plane the span of each query, from the runs alone: a long mask is never spelled out."""
+    spans: list[Span] = []
+    row: list[Span] = []
+    place = 0
+    for value, count in zip(mask.values, mask.counts, strict=True):
+        seen = value if isinstance(value, bool) else value > _HIDDEN
+        while count:
+            step = min(count, keys - place)
+            if seen:
+                row.append((place, place + step - 1))
+            place, count = place + step, count - step
+            if place == keys:
+                spans.append((row[0][0], row[-1][1]) if row else (1, 0))
+                place, row = 0, []
+    return [spans[start : start + queries] for start in range(0, len(spans), queries)]
+
+
+def _pattern(spans: list[Span], queries: int, keys: int) -> MaskKind:
+    past = keys - queries
+    firsts, lasts = [first for first, _ in spans], [last for _, last in spans]
+    ends_at_self = all(last == query + past for query, last in enumerate(lasts))
+    if all(first == 0 for first in firsts) and all(last == keys - 1 for last in lasts):
+        return MaskKind("causal") if queries == 1 and past else MaskKind("full")
+    if ends_at_self and all(first == 0 for first in firsts):
+        return MaskKind("causal")
+    if ends_at_self:
+        return _bounded(firsts, past)
+    reach = max((last - query - past for query, last in enumerate(lasts)), default=0)
+    if reach > 0 and all(last == min(query + past + reach, keys - 1) for query, last in enumerate(lasts)):
+        return MaskKind("bidirectional-sliding", reach)
+    return MaskKind("other")
+
+
+def _bounded(firsts: list[int], past: int) -> MaskKind:
+    """Causal, but not back to the beginning: a window slides, a chunk jumps."""
+    window = max(query + past - first + 1 for query, first in enumerate(firsts))
+    if all(first == max(0, query + past - window + 1) for query, first in enumerate(firsts)):
+        return MaskKind("sliding", window)
+    starts = sorted(set(firsts))
+    chunk = starts[1] - starts[0] if len(starts) > 1 else window
+    if all(first == (query + past) // chunk * chunk for query, first in enumerate(firsts)):
+        return MaskKind("chunked", chunk)
+    return MaskKind("other")

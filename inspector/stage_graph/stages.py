@@ -1,0 +1,240 @@
+"""Stages: the connected ops that play one part in one layer. The unit of tables, graphs, diffs and checks."""
+
+from __future__ import annotations
+
+__all__ = ["Edge", "Stage", "StageGraph", "build"]
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple
+
+from inspector.records import Op, Trace
+from inspector.roles import Naming
+from inspector.vocabulary import SECTIONS
+
+_PLUMBING = frozenset("to contiguous dropout clone detach sync".split())
+_BEFORE_BLOCKS = ("embedding", "positions", "mask", "control")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One part of one layer.
+
+    index: its place in reading order. inputs, outputs: value ids that cross its border, weights apart.
+    parameters: value ids of the weights it reads, buffers among them.
+    """
+
+    index: int
+    path: str
+    operand: str
+    layer: int | None
+    also: tuple[str, ...]
+    ops: tuple[int, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    parameters: tuple[int, ...]
+
+    @property
+    def section(self) -> str:
+        return self.path.partition(".")[0]
+
+    @property
+    def role(self) -> str:
+        return self.path.partition(".")[2] or self.path
+
+    @property
+    def name(self) -> str:
+        """Role path with its operand: `attention.rope.k`."""
+        return f"{self.path}.{self.operand}" if self.operand else self.path
+
+
+class Edge(NamedTuple):
+    """Value `value` flows from stage `source` to stage `target`."""
+
+    source: int
+    target: int
+    value: int
+
+
+@dataclass(frozen=True)
+class StageGraph:
+    """The stages of one trace in reading order, and what flows between them."""
+
+    trace: Trace
+    naming: Naming
+    stages: tuple[Stage, ...]
+    stage_of: dict[int, int]  # op id -> index of its stage
+
+    @cached_property
+    def maker(self) -> dict[int, int]:
+        """Value id -> index of the stage that makes it."""
+        return {
+            value.id: self.stage_of[value.producer] for value in self.trace.values if value.producer is not None
+        }
+
+    @cached_property
+    def edges(self) -> tuple[Edge, ...]:
+        return tuple(
+            Edge(self.maker[value], stage.index, value)
+            for stage in self.stages
+            for value in stage.inputs
+            if value in self.maker
+        )
+
+    @property
+    def layers(self) -> int:
+        return max((stage.layer + 1 for stage in self.stages if stage.layer is not None), default=0)
+
+    def ops(self, stage: Stage) -> list[Op]:
+        return [self.trace.ops[index] for index in stage.ops]
+
+    def op_text(self, stage: Stage) -> str:
+        """The functions it calls, in order, without plumbing: `addmm`, `view transpose`."""
+        names: list[str] = []
+        for op in self.ops(stage):
+            if op.effect != "noop" and op.name not in _PLUMBING and (not names or names[-1] != op.name):
+                names.append(op.name)
+        if not names:
+            names = list(dict.fromkeys(op.name for op in self.ops(stage)))
+        return " ".join(names)
+
+    def module(self, stage: Stage) -> str:
+        """Where the work of a stage is done: the module of its weights' ops, else what all its ops share."""
+        ops = [op for op in self.ops(stage) if op.effect == "" or len(stage.ops) == 1] or self.ops(stage)
+        return _common([op.module for op in ops])
+
+
+def _common(paths: Sequence[str]) -> str:
+    """The longest path that all of `paths` lie under."""
+    split = [path.split(".") for path in paths]
+    shared = 0
+    while all(len(parts) > shared for parts in split) and len({parts[shared] for parts in split}) == 1:
+        shared += 1
+    return ".".join(split[0][:shared])
+
+
+def build(trace: Trace, naming: Naming) -> StageGraph:
+    """Gather the ops of `trace` into stages."""
+    groups = _connected(trace, naming)
+    stages = _in_reading_order([_stage(trace, naming, group) for group in groups], trace)
+    stage_of = {op: stage.index for stage in stages for op in stage.ops}
+    return StageGraph(trace, naming, tuple(stages), stage_of)
+
+
+def _in_reading_order(stages: Sequence[Stage], trace: Trace) -> list[Stage]:
+    """What feeds a stage comes before it; of what is ready, embeddings, tables and masks first, then what ran first."""
+    home = {op: place for place, stage in enumerate(stages) for op in stage.ops}
+    feeds: list[set[int]] = [set() for _ in stages]
+    waits = [0] * len(stages)
+    for place, stage in enumerate(stages):
+        for value in stage.inputs:
+            producer = trace.values[value].producer
+            if producer is not None and place not in feeds[home[producer]]:
+                feeds[home[producer]].add(place)
+                waits[place] += 1
+    ready = [(_priority(stage), place) for place, stage in enumerate(stages) if not waits[place]]
+    heapify(ready)
+    left = dict.fromkeys(sorted(range(len(stages)), key=lambda place: _priority(stages[place])))
+    order: list[Stage] = []
+    while left:
+        # Two stages may wait for each other where their ops are interleaved; the one that began first goes first.
+        place = heappop(ready)[1] if ready else next(iter(left))
+        if place not in left:
+            continue
+        del left[place]
+        order.append(replace(stages[place], index=len(order)))
+        for after in feeds[place]:
+            waits[after] -= 1
+            if not waits[after]:
+                heappush(ready, (_priority(stages[after]), after))
+    return order
+
+
+def _priority(stage: Stage) -> tuple[int, int, int]:
+    if stage.layer is None and stage.section in _BEFORE_BLOCKS:
+        return (0, list(SECTIONS).index(stage.section), stage.ops[0])
+    return (1, 0, stage.ops[0])
+
+
+def _connected(trace: Trace, naming: Naming) -> list[list[int]]:
+    """Ops with one part that hang together, in order of their first op."""
+    root = list(range(len(trace.ops)))
+    keys = [_key(naming, op) for op in range(len(trace.ops))]
+
+    def find(index: int) -> int:
+        while root[index] != index:
+            root[index] = root[root[index]]
+            index = root[index]
+        return index
+
+    def join(one: int, two: int) -> None:
+        one, two = find(one), find(two)
+        root[max(one, two)] = min(one, two)
+
+    for op in trace.ops:
+        for value in op.inputs:
+            producer = trace.values[value].producer
+            if producer is None and op.effect == "noop":  # an idle call on a leaf hangs on to whoever reads the leaf
+                producer = next((user for user in naming.flow.users[value] if keys[user] == keys[op.id]), None)
+            if producer is not None and keys[producer] == keys[op.id]:
+                join(producer, op.id)
+    groups: dict[int, list[int]] = {}
+    for index in range(len(trace.ops)):
+        groups.setdefault(find(index), []).append(index)
+    return list(groups.values())
+
+
+def _key(naming: Naming, op: int) -> tuple[str, str, int | None]:
+    part = naming.parts[op]
+    return part.path, part.operand, part.layer
+
+
+def _stage(trace: Trace, naming: Naming, group: list[int]) -> Stage:
+    inside = set(group)
+    ops = [trace.ops[index] for index in group]
+    made = {value for op in ops if op.effect != "noop" for value in op.outputs}
+    read = _read(trace, ops, made)
+    weights = [value for value in read if trace.values[value].kind in ("parameter", "buffer", "constant")]
+    part = naming.parts[group[0]]
+    also = tuple(dict.fromkeys(role for index in group for role in naming.parts[index].also))
+    return Stage(
+        index=-1,
+        path=part.path,
+        operand=part.operand,
+        layer=part.layer,
+        also=also,
+        ops=tuple(group),
+        inputs=tuple(value for value in read if value not in weights),
+        outputs=_leaving(trace, naming, ops, inside),
+        parameters=tuple(weights),
+    )
+
+
+def _read(trace: Trace, ops: list[Op], made: set[int]) -> list[int]:
+    """Values that enter from outside, in the order in which the last op reads them: queries before keys."""
+    producers = {value: op for op in ops if op.effect != "noop" for value in op.outputs}
+    found: dict[int, None] = {}
+    for last in reversed(ops):
+        stack = list(reversed(last.inputs))
+        seen: set[int] = set()
+        while stack:
+            value = stack.pop()
+            if value in found or value in seen:
+                continue
+            seen.add(value)
+            if value in made:
+                stack.extend(reversed(producers[value].inputs))
+            else:
+                found[value] = None
+    return list(found)
+
+
+def _leaving(trace: Trace, naming: Naming, ops: list[Op], inside: set[int]) -> tuple[int, ...]:
+    """Values that are read outside the stage, or that the model returns; a stage of idle calls hands on what it got."""
+    users = naming.flow.users
+    out = naming.flow.leaving
+    values = dict.fromkeys(value for op in ops for value in op.outputs)
+    left = [value for value in values if value in out or any(user not in inside for user in users[value])]
+    return tuple(left or list(values)[-1:])
