@@ -75,7 +75,7 @@ class Op(NamedTuple):
     operands: (argument name, value id) of every tensor that the result depends on.
     donors: the same for tensors that lend only a shape, dtype or device (`x.new_zeros`, `type_as`).
     attributes: (argument name, value) of every other argument that was given.
-    effect: "" fresh memory · "view" of an operand · "inplace" wrote into its first operand · "noop" returned it as it was.
+    effect: "" fresh memory · "view" of an operand · "inplace" wrote into its first operand · "noop" returned it as is.
     """
 
     id: int

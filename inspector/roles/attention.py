@@ -72,7 +72,9 @@ def _by_softmax(context: Context, softmax: Op) -> Attention | None:
     values = [value for value in flow.factors(product) if value != probabilities]
     parts.claim([softmax.id], "attention.softmax", rule="softmax between two products of activations")
     for op in between:
-        name = "softmax" if flow.kind[op.id] == "plumb" else "mask" if op.name in ("masked_fill", "where") else "dropout"
+        name = (
+            "softmax" if flow.kind[op.id] == "plumb" else "mask" if op.name in ("masked_fill", "where") else "dropout"
+        )
         name = "weighted_sum" if flow.kind[op.id] == "view" else "sink" if flow.kind[op.id] == "select" else name
         parts.claim([op.id], f"attention.{name}", rule="between softmax and weighted sum")
     parts.claim([product.id], "attention.weighted_sum", rule="probabilities times values")

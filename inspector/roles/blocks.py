@@ -108,8 +108,9 @@ def _spread(context: Context) -> None:
             layers = {parts[maker.id].layer} if maker is not None else set()
         else:
             layers = {parts[user.id].layer for value in op.outputs for user in flow.consumers(value)}
-            if parts[op.id].section in ("embedding", "head", "mask", "positions", "control"):
-                layers = layers if _serves_stage(context, op) else set()
+            shared = parts[op.id].section in ("embedding", "head", "mask", "positions", "control")
+            if shared and not _serves_stage(context, op):
+                continue
         if len(layers) == 1 and None not in layers:
             parts.change(op.id, layer=layers.pop())
 

@@ -61,8 +61,10 @@ def _feeds(context: Context, user: Op, value: int) -> str:
     """What it means to feed `value` into `user`."""
     flow, part = context.flow, context.parts[user.id]
     if flow.weight(value) is not None:
-        return "control.weight_prep"
-    if part.path == "attention.position_bias" or (part.path == "attention.scores" and "attention.position_bias" in part.also):
+        return part.path  # `1 + w` is part of the norm, `w.T` of the projection
+    if part.path == "attention.position_bias" or (
+        part.path == "attention.scores" and "attention.position_bias" in part.also
+    ):
         return "positions.relative_bias" if flow.taint[value] & 2 else "positions.alibi"
     if part.path == "attention.scores":
         return "mask.build"
@@ -74,6 +76,8 @@ def _decide(context: Context, op: Op, found: frozenset[str]) -> str:
     wanted = found - {"control.branch", "unknown"} or found
     if not wanted:
         return "control.unused"
+    if len(wanted) > 1 and any(context.flow.weight(value) is not None for value in op.outputs):
+        return "control.weight_prep"
     if len(wanted) > 1 and wanted <= _POSITIONS | _MASKS:
         return "positions.ids"
     if _counts(context, op) and ("positions.ids" in wanted or wanted <= _POSITIONS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["name_stem"]
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from inspector.records import Concrete, Op
 from inspector.roles.context import Context
@@ -65,7 +66,7 @@ def _table(op: Op) -> int:
 
 
 def _lookup_kinds(context: Context, lookups: Sequence[Op]) -> dict[int, str]:
-    """Position: the index counts. Of the others, the largest table holds the tokens and far smaller ones the segments."""
+    """Position: the index counts. Of the others the largest table holds the tokens, far smaller ones the segments."""
     flow = context.flow
     kinds = {op.id: "position" for op in lookups if _is_position(context, _index(op))}
     others = [op for op in lookups if op.id not in kinds]
@@ -118,7 +119,7 @@ def counts_up(contents: Concrete) -> bool:
 
 
 def _row_counts_up(row: list[float | int | bool]) -> bool:
-    steps = [after - before for before, after in zip(row, row[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(row)]
     while steps and steps[0] == 0:
         steps.pop(0)
     while steps and steps[-1] != 1:

@@ -21,7 +21,7 @@ def name_feedforward(context: Context, region: list[int]) -> bool:
     for op in downs:
         _claim_unit(context, op, "mlp.down_proj", "last weighted contraction of the region")
     if ups:
-        _name_middle(context, ups, downs, left)
+        _name_middle(context, ups, left)
     return True
 
 
@@ -53,7 +53,7 @@ def _feeds(context: Context, weighted: list[Op], inside: set[int]) -> dict[int, 
     return feeds
 
 
-def _name_middle(context: Context, ups: list[Op], downs: list[Op], left: list[int]) -> None:
+def _name_middle(context: Context, ups: list[Op], left: list[int]) -> None:
     """What lies between up and down: each value carries the set of ups (or of their parts) it comes from."""
     flow, parts = context.flow, context.parts
     units = {op.id: flow.unit(op) for op in ups}

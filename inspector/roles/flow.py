@@ -17,8 +17,8 @@ IDS, PAR, ACT = 1, 2, 4
 
 PLUMB = frozenset("to contiguous clone detach dropout alpha_dropout feature_dropout identity".split())
 VIEW = frozenset(
-    "view reshape transpose permute unsqueeze squeeze flatten unflatten expand expand_as t mT movedim as_strided view_as "
-    "reshape_as view_as_complex view_as_real broadcast_to ravel adjoint".split()
+    "view reshape transpose permute unsqueeze squeeze flatten unflatten expand expand_as t mT movedim as_strided "
+    "view_as reshape_as view_as_complex view_as_real broadcast_to ravel adjoint".split()
 )
 SELECT = frozenset(
     "getitem chunk split unbind index_select gather narrow select tensor_split take_along_dim unfold split_with_sizes "

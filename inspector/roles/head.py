@@ -1,4 +1,4 @@
-"""What happens after the last block: final norm, pooler, transform, output projection, and what is done to the logits."""
+"""What happens after the last block: final norm, pooler, transform, output projection, scaling of the logits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def name_head(context: Context, last: int) -> None:
     for op in ops:
         if op.id in roles:
             parts.claim(flow.unit(op)[0], f"head.{roles[op.id]}", rule="weighted contraction after the last block")
-    behind = _nearest_projection(context, ops, roles)
+    behind = _nearest_projection(ops, roles)
     for op in ops:
         _name_one(context, op, behind.get(op.id), roles)
 
@@ -37,7 +37,7 @@ def _descendants(context: Context, last: int) -> list[Op]:
 
 
 def _projection_role(context: Context, op: Op, inside: set[int]) -> str:
-    """Pooler: one position of each sequence goes in. Transform: another projection follows. Else the output projection."""
+    """Pooler: one position of each sequence goes in. Transform: another projection follows. Else: the output's."""
     flow = context.flow
     _, source, result = flow.unit(op)
     value = source
@@ -63,7 +63,7 @@ def _another_follows(context: Context, value: int, inside: set[int]) -> bool:
     return False
 
 
-def _nearest_projection(context: Context, ops: list[Op], roles: dict[int, str]) -> dict[int, int]:
+def _nearest_projection(ops: list[Op], roles: dict[int, str]) -> dict[int, int]:
     """For each op the last projection before it, for those that have one."""
     made_by: dict[int, int] = {}
     nearest: dict[int, int] = {}
@@ -88,7 +88,9 @@ def _name_one(context: Context, op: Op, projection: int | None, roles: dict[int,
     elif norm is not None:
         parts.claim(norm.ops, "head.norm", rule="norm after the last block")
     elif op.name in ("mul", "div") and len(flow.act_inputs(op)) == 1:
-        parts.claim([op.id], "head.softcap" if _beside_tanh(context, op) else "head.scale", rule="scaling of the logits")
+        parts.claim(
+            [op.id], "head.softcap" if _beside_tanh(context, op) else "head.scale", rule="scaling of the logits"
+        )
     elif op.name == "tanh":
         parts.claim([op.id], "head.softcap", rule="squashes the logits")
     elif op.name == "add" and role == "lm_head" and any(flow.weight(value) is not None for value in op.inputs):

@@ -48,7 +48,10 @@ def name_idle(context: Context) -> None:
         path, operand = _origin(context, op.outputs[0])
         if "dropout" in op.name:
             section = path.partition(".")[0]
-            path, operand = (f"{section}.dropout" if section in ("embedding", "attention", "cross_attention") else path), ""
+            path, operand = (
+                (f"{section}.dropout" if section in ("embedding", "attention", "cross_attention") else path),
+                "",
+            )
             path = "mlp.dropout" if section in ("mlp", "moe") else path
         parts.claim([index], path, operand, rule="returned its operand as it was")
 

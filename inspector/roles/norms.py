@@ -131,8 +131,7 @@ def _applied(flow: Flow, root: Op, base: int, ops: list[int]) -> Op | None:
             others = [item for item in op.inputs if item != value]
             if op.name in ("mul", "div") and others and _same_base(flow, others[0], base):
                 ops.append(op.id)
-                for index in _casts_between(flow, others[0], base):
-                    ops.append(index)
+                ops.extend(_casts_between(flow, others[0], base))
                 return op
         step = flow.only_consumer(value)
         if step is None or step.name not in ("to", "reciprocal", "expand", "unsqueeze"):

@@ -153,9 +153,8 @@ def _around(context: Context, op: Op) -> list[int]:
     flow = context.flow
     ops = [op.id]
     before = flow.maker(op.inputs[0])
-    if before is not None and flow.kind[before.id] == "view" and flow.size(before.inputs[0]) == flow.size(before.outputs[0]):
-        if flow.rank(before.outputs[0]) == flow.rank(before.inputs[0]) + 1:
-            ops.append(before.id)
+    if before is not None and flow.kind[before.id] == "view" and _opens_axis(context, before):
+        ops.append(before.id)
     after = flow.only_consumer(op.outputs[0])
     while after is not None and (flow.kind[after.id] in ("view", "plumb")):
         if after.name not in ("reshape", "view", "flatten", "contiguous", "clone"):
@@ -165,6 +164,12 @@ def _around(context: Context, op: Op) -> list[int]:
             break
         after = flow.only_consumer(after.outputs[0])
     return ops
+
+
+def _opens_axis(context: Context, op: Op) -> bool:
+    flow = context.flow
+    before, after = op.inputs[0], op.outputs[0]
+    return flow.size(before) == flow.size(after) and flow.rank(after) == flow.rank(before) + 1
 
 
 def _name_op(context: Context, index: int, tag: str, starts: dict[str, int]) -> None:
@@ -204,7 +209,7 @@ def _plain_role(context: Context, op: Op, tag: str, starts: dict[str, int]) -> t
 
 
 def _view_role(context: Context, op: Op, tag: str, starts: dict[str, int]) -> tuple[str, str]:
-    """A view belongs to the product it prepares when it follows a named step or turns the last two axes; else it cuts heads."""
+    """A view belongs to the product when it follows a named step or turns the last two axes; else it cuts heads."""
     flow, parts = context.flow, context.parts
     target = "weighted_sum" if tag == "v" else "scores"
     feeds_product = tag in starts and _leads_to(context, op, starts[tag])

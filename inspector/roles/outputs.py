@@ -16,8 +16,7 @@ def name_output(context: Context, value: int) -> None:
         if op is None or value in context.trunk:
             return
         if flow.weighted[op.id] and not parts.taken(op.id):
-            ops, _, result = flow.unit(op)
-            parts.claim(ops, "attention.o_proj", rule="first weighted contraction after the weighted sum")
+            parts.claim(flow.unit(op)[0], "attention.o_proj", rule="first weighted contraction after the weighted sum")
             return
         role = _role(context, op)
         if role is None:

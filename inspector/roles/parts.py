@@ -50,7 +50,9 @@ class Parts:
     def taken(self, op: int) -> bool:
         return self._parts[op] is not None
 
-    def claim(self, ops: Iterable[int], path: str, operand: str = "", *, also: tuple[str, ...] = (), rule: str = "") -> None:
+    def claim(
+        self, ops: Iterable[int], path: str, operand: str = "", *, also: tuple[str, ...] = (), rule: str = ""
+    ) -> None:
         """Give `path` to those of `ops` that have no part yet."""
         part = Part(path, operand, None, also, rule)
         for op in ops:

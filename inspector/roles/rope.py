@@ -104,7 +104,10 @@ def _complex_rotation(flow: Flow, op: Op) -> Rope | None:
     while (after := flow.only_consumer(result)) is not None and flow.kind[after.id] in ("view", "plumb"):
         ops.append(after.id)
         result = after.outputs[0]
-        if flow.values[result].shape == flow.values[source].shape and flow.values[result].dtype == flow.values[source].dtype:
+        if (
+            flow.values[result].shape == flow.values[source].shape
+            and flow.values[result].dtype == flow.values[source].dtype
+        ):
             break
     return Rope(tuple(sorted(ops)), source, result, (product[1],))
 

@@ -38,13 +38,13 @@ def walk_scores(context: Context, softmax: Op) -> ScoreWalk | None:
             for step, role in steps:
                 parts.claim([step.id], f"attention.{role}", rule="between query times key and softmax")
             return _product(context, op)
-        value = _back(context, op, value, steps)
+        value = _back(context, op, steps)
         if value < 0:
             return None
     return None
 
 
-def _back(context: Context, op: Op, value: int, steps: list[tuple[Op, str]]) -> int:
+def _back(context: Context, op: Op, steps: list[tuple[Op, str]]) -> int:
     """One step towards the product: the activation operand of `op`, which is noted with its role. -1: a dead end."""
     flow = context.flow
     acts = flow.act_inputs(op)
@@ -54,7 +54,7 @@ def _back(context: Context, op: Op, value: int, steps: list[tuple[Op, str]]) -> 
     if role is None:
         return -1
     if role == "softcap":
-        _take_cap(context, steps)
+        _take_cap(steps)
     if op.name == "tanh":
         cap = flow.maker(acts[0])
         if cap is not None and cap.name in ("div", "mul") and len(flow.act_inputs(cap)) == 1:
@@ -83,7 +83,7 @@ def _main_operand(context: Context, acts: list[int]) -> int:
     return acts[0]
 
 
-def _take_cap(context: Context, steps: list[tuple[Op, str]]) -> None:
+def _take_cap(steps: list[tuple[Op, str]]) -> None:
     """The multiplication after tanh belongs to the softcap."""
     if steps and steps[-1][1] == "scale":
         steps[-1] = (steps[-1][0], "softcap")
@@ -119,9 +119,8 @@ def additive_role(context: Context, value: int) -> str:
     flow = context.flow
     known = context.concrete(value)
     if known is not None:
-        numbers = [number for number in known.values if isinstance(number, (int, float))]
-        hides = any(number <= _HIDDEN for number in numbers)
-        prefers = any(_HIDDEN < number < 0 or number > 0 for number in numbers)
+        hides = any(number <= _HIDDEN for number in known.values)
+        prefers = any(_HIDDEN < number < 0 or number > 0 for number in known.values)
         return "mask" if hides or not prefers else "position_bias"
     return "mask" if _comes_from_choice(flow, value) else "position_bias"
 
@@ -152,5 +151,7 @@ def _product(context: Context, op: Op) -> ScoreWalk:
             also.append(f"attention.{additive_role(context, added)}")
         if op.attribute("alpha", 1) != 1:
             also.append("attention.scale")
-    context.parts.claim([op.id], "attention.scores", also=tuple(also), rule="product of two activations under a softmax")
+    context.parts.claim(
+        [op.id], "attention.scores", also=tuple(also), rule="product of two activations under a softmax"
+    )
     return ScoreWalk(factors[0], factors[1], op)

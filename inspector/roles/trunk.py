@@ -62,15 +62,20 @@ def _may_be(flow: Flow, op: Op) -> bool:
 
 def _as_residual(flow: Flow, op: Op, trunk: dict[int, Residual], claimed: set[int]) -> Residual | None:
     one, two = op.inputs
-    stripped = {one: flow.strip(one), two: flow.strip(two)}
-    skip, branch = (one, two) if stripped[one] < stripped[two] else (two, one)
-    for skip, branch in ((skip, branch), (branch, skip)):
-        point = stripped[skip]
-        origin = point
-        if _works_between(flow, branch, point) or _works_from_earlier(flow, branch, point, trunk):
+    first, second = (one, two) if flow.strip(one) < flow.strip(two) else (two, one)
+    for skip, branch in ((first, second), (second, first)):
+        point = _branching_point(flow, skip, branch, trunk)
+        if point is not None and not _is_look_alike(flow, skip, branch):
             region = _region(flow, branch, point, trunk, claimed)
-            if not _is_look_alike(flow, skip, branch, region):
-                return Residual(op.id, origin, branch, op.outputs[0], region)
+            return Residual(op.id, point, branch, op.outputs[0], region)
+    return None
+
+
+def _branching_point(flow: Flow, skip: int, branch: int, trunk: dict[int, Residual]) -> int | None:
+    """Where the branch left the stream: the skip as it is, or what it was before it was scaled."""
+    for point in dict.fromkeys((skip, flow.through(skip), flow.strip(skip))):
+        if _works_between(flow, branch, point) or _works_from_earlier(flow, branch, point, trunk):
+            return point
     return None
 
 
@@ -122,15 +127,17 @@ def _region(flow: Flow, branch: int, point: int, trunk: dict[int, Residual], cla
     while stack:
         value = stack.pop()
         op = flow.maker(value)
-        if op is None or value <= stop or value in trunk or op.id in ops or op.id in claimed or not flow.on_act(value):
+        if op is None or value <= stop or value in trunk or not flow.on_act(value):
+            continue
+        if op.id in ops or op.id in claimed:
             continue
         ops.add(op.id)
         stack.extend(op.inputs)
     return sorted(ops)
 
 
-def _is_look_alike(flow: Flow, skip: int, branch: int, region: list[int]) -> bool:
-    """A feed-through inside a mixer (`y + D * x`): the skip is scaled by a parameter, the branch ends in no projection."""
+def _is_look_alike(flow: Flow, skip: int, branch: int) -> bool:
+    """A feed-through in a mixer (`y + D * x`): a parameter scales the skip, and the branch ends in no projection."""
     op = flow.maker(skip)
     scaled = op is not None and op.name == "mul" and any(flow.weight(value) is not None for value in op.inputs)
     end = flow.maker(flow.through(branch, ("plumb", "view")))

@@ -5,8 +5,12 @@ from __future__ import annotations
 __all__ = ["shape_table"]
 
 from collections.abc import Iterable
+from dataclasses import replace
+from math import prod
+from typing import Any
 
 from inspector.costs import cache_bytes_per_token, total_flops
+from inspector.folding import text
 from inspector.records import Op, Trace
 from inspector.roles import infer
 from inspector.shape_table.attributes import attributes
@@ -22,11 +26,13 @@ def shape_table(
 ) -> ShapeTable:
     """Every stage of `trace` in reading order, equal blocks folded; with `ops`, every op of every stage.
 
-    layer: only that block, unfolded. role: only rows whose role path begins so (`attention`, `attention.rope`).
+    layer: only that block, unfolded. role: only rows of that role (`softmax`) or whose path begins so (`attention`,
+    `attention.rope`, `attention.rope.k`).
     """
     folded = fold_graph(build(trace, infer(trace)))
     chosen = _chosen(folded, layer)
-    views = Views(folded.graph, AxisNames(folded.graph, (op for stage, _, _ in chosen for op in stage.ops)))
+    shown = chosen if layer is None else _chosen(folded, None) + chosen
+    views = Views(folded.graph, AxisNames(folded.graph, dict.fromkeys(op for stage, _, _ in shown for op in stage.ops)))
     rows = [row for stage, block, group in chosen for row in _rows(folded, views, stage, block, group, ops)]
     return ShapeTable(
         model=trace.model,
@@ -49,9 +55,7 @@ def _chosen(folded: FoldedGraph, layer: int | None) -> list[Chosen]:
     """One stage for each folded row, in reading order."""
     if layer is not None:
         return [(stage, None, None) for stage in folded.stages(layer)]
-    first = {
-        block.layers[0]: (block, group) for group, blocks in enumerate(folded.blocks) for block in blocks
-    }
+    first = {block.layers[0]: (block, group) for group, blocks in enumerate(folded.blocks) for block in blocks}
     chosen: list[Chosen] = []
     for stage in folded.graph.stages:
         if stage.layer is None:
@@ -66,7 +70,7 @@ def _rows(
 ) -> Iterable[ShapeRow]:
     graph = folded.graph
     layers = block.span if block else "" if stage.layer is None else str(stage.layer)
-    common = {
+    common: dict[str, Any] = {
         "section": stage.section,
         "role": stage.role,
         "operand": stage.operand,
@@ -79,7 +83,9 @@ def _rows(
     return [_stage_row(folded, views, stage, block, common)]
 
 
-def _stage_row(folded: FoldedGraph, views: Views, stage: Stage, block: Block | None, common: dict) -> ShapeRow:
+def _stage_row(
+    folded: FoldedGraph, views: Views, stage: Stage, block: Block | None, common: dict[str, Any]
+) -> ShapeRow:
     graph = folded.graph
     cost = total_flops(graph.ops(stage), graph.trace)
     return ShapeRow(
@@ -98,7 +104,7 @@ def _stage_row(folded: FoldedGraph, views: Views, stage: Stage, block: Block | N
     )
 
 
-def _op_row(views: Views, op: Op, common: dict, also: tuple[str, ...]) -> ShapeRow:
+def _op_row(views: Views, op: Op, common: dict[str, Any], also: tuple[str, ...]) -> ShapeRow:
     trace = views.trace
     weights = tuple(value for value in op.inputs if trace.values[value].kind in ("parameter", "buffer", "constant"))
     return ShapeRow(
@@ -119,8 +125,6 @@ def _op_row(views: Views, op: Op, common: dict, also: tuple[str, ...]) -> ShapeR
 
 def _numbered(rows: Iterable[ShapeRow]) -> Iterable[ShapeRow]:
     """Rows with stable ids: block, role path and operand, and a number where that is not enough."""
-    from dataclasses import replace
-
     seen: dict[str, int] = {}
     for row in rows:
         place = row.layers.replace(":", "/") or "model"
@@ -131,7 +135,8 @@ def _numbered(rows: Iterable[ShapeRow]) -> Iterable[ShapeRow]:
 
 def _wanted(row: ShapeRow, role: str | None, section: str | None) -> bool:
     path = f"{row.section}.{row.role}" + (f".{row.operand}" if row.operand else "")
-    return (section in (None, row.section)) and (role is None or path == role or path.startswith(f"{role}."))
+    fits = role in (None, path, row.role) or path.startswith(f"{role}.")
+    return fits and section in (None, row.section)
 
 
 def _module(folded: FoldedGraph, stage: Stage, block: Block | None) -> str:
@@ -149,8 +154,6 @@ def _module(folded: FoldedGraph, stage: Stage, block: Block | None) -> str:
 
 
 def _elements(trace: Trace, values: Iterable[int]) -> int:
-    from math import prod
-
     return sum(prod(trace.values[value].shape) for value in values if trace.values[value].kind == "parameter")
 
 
@@ -158,8 +161,6 @@ def _group_text(folded: FoldedGraph, index: int) -> str:
     group, blocks = folded.groups[index], folded.blocks[index]
     if len(group.pattern) == 1:
         return f"{blocks[0].name} x{group.repeats}".strip()
-    from inspector.folding import text
-
     names = {block.kind: block.name for block in blocks}
     return text([group], [names.get(kind, "") for kind in range(max(names) + 1)])
 

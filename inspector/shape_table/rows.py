@@ -11,7 +11,7 @@ from inspector.records import ModelInfo, Scenario
 
 
 class Dim(NamedTuple):
-    """One dimension: its size in this run, its text ("B", "768", "12·64", "P+S") and its axis letters ("B", "D", "H·K").
+    """One dimension: its size in this run, its text ("B", "768", "12·64") and its axis letters ("B", "D", "H·K").
 
     `axis` is "" where no part of the architecture names the dimension.
     """

@@ -93,14 +93,16 @@ class AxisNames:
         section, _, role = path.partition(".")
         if section in ("attention", "cross_attention"):
             self._anchor_attention(op, role)
-        elif role in ("up_proj", "gate_proj") and self._naming.flow.weighted[op.id]:
+        elif path in ("mlp.up_proj", "mlp.gate_proj", "mlp.multiply") and self._computes(op):
             self._name(op.outputs[0], -1, "F")
-        elif path == "mlp.multiply":
-            self._name(op.outputs[0], -1, "F")
-        elif path == "head.lm_head" and self._naming.flow.weighted[op.id]:
+        elif path == "head.lm_head" and self._computes(op):
             self._name(op.outputs[0], -1, "V")
         elif path == "embedding.token" and op.name.startswith("embedding"):
             self._name(op.inputs[1], 0, "V")
+
+    def _computes(self, op: Op) -> bool:
+        """Whether `op` is the work of its stage, not the packing around it."""
+        return self._naming.flow.kind[op.id] not in ("view", "plumb")
 
     def _anchor_attention(self, op: Op, role: str) -> None:
         flow = self._naming.flow
@@ -113,20 +115,29 @@ class AxisNames:
         elif role == "weighted_sum" and flow.is_product(op):
             self._name(op.outputs[0], -1, "Kv")
         elif role == "fused" and len(op.inputs) >= 3:
-            query, key, value = op.inputs[:3]
-            self._name(query, -3, "H")
-            self._name(query, -1, "K")
-            self._name(key, -3, "G")
-            self._name(value, -1, "Kv")
-            rank = len(self._shape(query))
-            if self._find((key, rank - 2)) != self._find((query, rank - 2)):
-                self._name(key, -2, "T")
-                self._name(value, -2, "T")
+            self._anchor_fused(*op.inputs[:3])
         elif role == "cache_update" and flow.kind[op.id] == "join":
             dim = op.attribute("dim", 0)
             self._name(op.outputs[0], dim if isinstance(dim, int) else 0, "T")
         elif role == "repeat_kv" and op.name in ("expand", "repeat_interleave"):
             self._name_groups(op)
+
+    def _anchor_fused(self, query: int, key: int, value: int) -> None:
+        rank = len(self._shape(query))
+        heads, rows = self._find((query, rank - 3)), self._find((query, rank - 2))
+        packed = [
+            whole for whole, parts in self._products.items() if [self._find(part) for part in parts] == [heads, rows]
+        ]
+        for whole in packed:  # the queries of one group stand where the sequence was: the heads are both together
+            self.names.setdefault(self._find(whole), "H")
+        self._name(query, -3, "G" if packed else "H")
+        self._name(query, -1, "K")
+        self._name(key, -3, "G")
+        self._name(value, -3, "G")
+        self._name(value, -1, "Kv")
+        if self._find((key, rank - 2)) != rows:
+            self._name(key, -2, "T")
+            self._name(value, -2, "T")
 
     def _name_groups(self, op: Op) -> None:
         """The axis that is repeated is that of the key/value heads."""
@@ -137,7 +148,10 @@ class AxisNames:
 
     def _settle_value_heads(self) -> None:
         """Value heads have a letter of their own only where their size differs."""
-        sizes = {letter: {self._shape(v)[a] for (v, a), said in self.names.items() if said == letter} for letter in ("K", "Kv")}
+        sizes = {
+            letter: {self._shape(v)[a] for (v, a), said in self.names.items() if said == letter}
+            for letter in ("K", "Kv")
+        }
         if sizes["K"] == sizes["Kv"]:
             self.names = {place: "K" if letter == "Kv" else letter for place, letter in self.names.items()}
 

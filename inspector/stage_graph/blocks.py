@@ -79,11 +79,11 @@ def _stage_signature(graph: StageGraph, stage: Stage, place: dict[int, int]) -> 
     trace = graph.trace
     calls = tuple([(op.name, op.attributes) for op in graph.ops(stage)])
     shapes = tuple([trace.symbols[value] for value in (*stage.parameters, *stage.outputs)])
-    sources = tuple([_source(graph, stage, value, place) for value in stage.inputs])
+    sources = tuple([_source(graph, value, place) for value in stage.inputs])
     return stage.path, stage.operand, stage.also, calls, shapes, sources
 
 
-def _source(graph: StageGraph, stage: Stage, value: int, place: dict[int, int]) -> tuple[object, ...]:
+def _source(graph: StageGraph, value: int, place: dict[int, int]) -> tuple[object, ...]:
     """Where an input comes from, in terms that are the same for equal blocks."""
     if value in graph.naming.trunk:
         maker = graph.maker.get(value)

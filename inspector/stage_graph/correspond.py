@@ -32,12 +32,12 @@ def correspond(op: Op, inputs: Sequence[Shape], output: Shape, path: str) -> lis
 
 def _aligned(op: Op, inputs: Sequence[Shape], output: Shape, path: str) -> list[Link]:
     """Element by element: axes counted from the right, where the sizes agree."""
-    links = []
-    for slot, shape in enumerate(inputs):
-        for back in range(1, min(len(shape), len(output)) + 1):
-            if shape[-back] == output[-back] and shape[-back] > 1:
-                links.append(Link(((slot, len(shape) - back), (-1, len(output) - back))))
-    return links
+    return [
+        Link(((slot, len(shape) - back), (-1, len(output) - back)))
+        for slot, shape in enumerate(inputs)
+        for back in range(1, min(len(shape), len(output)) + 1)
+        if shape[-back] == output[-back] and shape[-back] > 1
+    ]
 
 
 def _same_rank(op: Op, inputs: Sequence[Shape], output: Shape, path: str) -> list[Link]:
@@ -45,9 +45,7 @@ def _same_rank(op: Op, inputs: Sequence[Shape], output: Shape, path: str) -> lis
     if not inputs or len(inputs[0]) != len(output):
         return []
     return [
-        Link(((0, axis), (-1, axis)), every_output=True)
-        for axis, size in enumerate(output)
-        if size == inputs[0][axis]
+        Link(((0, axis), (-1, axis)), every_output=True) for axis, size in enumerate(output) if size == inputs[0][axis]
     ]
 
 
@@ -78,12 +76,12 @@ def _matmul(op: Op, inputs: Sequence[Shape], output: Shape, path: str) -> list[L
 
 
 def _batch(first: int, left: Shape, right: Shape, output: Shape) -> list[Link]:
-    links = []
-    for slot, shape in ((first, left), (first + 1, right)):
-        for back in range(3, len(shape) + 1):
-            if shape[-back] == output[-back] and output[-back] > 1:
-                links.append(Link(((slot, len(shape) - back), (-1, len(output) - back))))
-    return links
+    return [
+        Link(((slot, len(shape) - back), (-1, len(output) - back)))
+        for slot, shape in ((first, left), (first + 1, right))
+        for back in range(3, len(shape) + 1)
+        if shape[-back] == output[-back] and output[-back] > 1
+    ]
 
 
 def _attention(op: Op, inputs: Sequence[Shape], output: Shape, path: str) -> list[Link]:

@@ -48,11 +48,12 @@ def _planes(mask: Concrete, queries: int, keys: int) -> list[list[Span]]:
     place = 0
     for value, count in zip(mask.values, mask.counts, strict=True):
         seen = value if isinstance(value, bool) else value > _HIDDEN
-        while count:
-            step = min(count, keys - place)
+        left = count
+        while left:
+            step = min(left, keys - place)
             if seen:
                 row.append((place, place + step - 1))
-            place, count = place + step, count - step
+            place, left = place + step, left - step
             if place == keys:
                 spans.append((row[0][0], row[-1][1]) if row else (1, 0))
                 place, row = 0, []

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from heapq import heapify, heappop, heappush
+from itertools import groupby
 from typing import NamedTuple
 
 from inspector.records import Op, Trace
 from inspector.roles import Naming
 from inspector.vocabulary import SECTIONS
 
-_PLUMBING = frozenset("to contiguous dropout clone detach sync".split())
 _BEFORE_BLOCKS = ("embedding", "positions", "mask", "control")
 
 
@@ -70,9 +70,7 @@ class StageGraph:
     @cached_property
     def maker(self) -> dict[int, int]:
         """Value id -> index of the stage that makes it."""
-        return {
-            value.id: self.stage_of[value.producer] for value in self.trace.values if value.producer is not None
-        }
+        return {value.id: self.stage_of[value.producer] for value in self.trace.values if value.producer is not None}
 
     @cached_property
     def edges(self) -> tuple[Edge, ...]:
@@ -91,14 +89,12 @@ class StageGraph:
         return [self.trace.ops[index] for index in stage.ops]
 
     def op_text(self, stage: Stage) -> str:
-        """The functions it calls, in order, without plumbing: `addmm`, `view transpose`."""
-        names: list[str] = []
-        for op in self.ops(stage):
-            if op.effect != "noop" and op.name not in _PLUMBING and (not names or names[-1] != op.name):
-                names.append(op.name)
-        if not names:
-            names = list(dict.fromkeys(op.name for op in self.ops(stage)))
-        return " ".join(names)
+        """The functions it calls, in order, without plumbing: `addmm`; `view transpose` where views are all it does."""
+        kind = self.naming.flow.kind
+        live = [op for op in self.ops(stage) if op.effect != "noop"]
+        names = [op.name for op in live if kind[op.id] not in ("plumb", "view")]
+        names = names or [op.name for op in live if kind[op.id] == "view"] or [op.name for op in self.ops(stage)]
+        return " ".join(name for name, _ in groupby(names))
 
     def module(self, stage: Stage) -> str:
         """Where the work of a stage is done: the module of its weights' ops, else what all its ops share."""
@@ -195,7 +191,7 @@ def _stage(trace: Trace, naming: Naming, group: list[int]) -> Stage:
     inside = set(group)
     ops = [trace.ops[index] for index in group]
     made = {value for op in ops if op.effect != "noop" for value in op.outputs}
-    read = _read(trace, ops, made)
+    read = _read(ops, made)
     weights = [value for value in read if trace.values[value].kind in ("parameter", "buffer", "constant")]
     part = naming.parts[group[0]]
     also = tuple(dict.fromkeys(role for index in group for role in naming.parts[index].also))
@@ -207,21 +203,21 @@ def _stage(trace: Trace, naming: Naming, group: list[int]) -> Stage:
         also=also,
         ops=tuple(group),
         inputs=tuple(value for value in read if value not in weights),
-        outputs=_leaving(trace, naming, ops, inside),
+        outputs=_leaving(naming, ops, inside),
         parameters=tuple(weights),
     )
 
 
-def _read(trace: Trace, ops: list[Op], made: set[int]) -> list[int]:
+def _read(ops: list[Op], made: set[int]) -> list[int]:
     """Values that enter from outside, in the order in which the last op reads them: queries before keys."""
     producers = {value: op for op in ops if op.effect != "noop" for value in op.outputs}
     found: dict[int, None] = {}
+    seen: set[int] = set()
     for last in reversed(ops):
         stack = list(reversed(last.inputs))
-        seen: set[int] = set()
         while stack:
             value = stack.pop()
-            if value in found or value in seen:
+            if value in seen:
                 continue
             seen.add(value)
             if value in made:
@@ -231,7 +227,7 @@ def _read(trace: Trace, ops: list[Op], made: set[int]) -> list[int]:
     return list(found)
 
 
-def _leaving(trace: Trace, naming: Naming, ops: list[Op], inside: set[int]) -> tuple[int, ...]:
+def _leaving(naming: Naming, ops: list[Op], inside: set[int]) -> tuple[int, ...]:
     """Values that are read outside the stage, or that the model returns; a stage of idle calls hands on what it got."""
     users = naming.flow.users
     out = naming.flow.leaving

@@ -10,10 +10,11 @@ from __future__ import annotations
 __all__ = ["Book"]
 
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 class Book:
@@ -107,6 +108,6 @@ class Book:
 
 def _storage(tensor: Tensor) -> int:
     try:
-        return tensor.untyped_storage()._cdata
+        return int(tensor.untyped_storage()._cdata)
     except (NotImplementedError, RuntimeError):  # sparse and wrapped tensors have no storage of their own
         return -id(tensor)

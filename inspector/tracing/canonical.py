@@ -16,6 +16,9 @@ from typing import Any, NamedTuple
 from inspector.records import Op, Plain, Value, plain
 from inspector.tracing.watcher import Raw, Ref, Watcher
 
+_DEVICES = frozenset({"cpu", "cuda", "meta", "mps", "xpu"})
+"""The same computation has the same order wherever it runs."""
+
 
 class Seen(NamedTuple):
     """Ops and values in canonical order; `place` maps a value id of the watcher to its canonical one."""
@@ -71,7 +74,7 @@ def _order(watcher: Watcher, makers: dict[int, int]) -> list[int]:
         if not free[index] and not done[index]:
             emit(index)
     left = [index for index in range(len(records)) if not done[index]]
-    digests = _digests(watcher, makers) if left else {}
+    digests = _digests(watcher, makers, left)
     for index in sorted(left, key=lambda item: digests[item]):
         if not done[index]:
             emit(index)
@@ -97,33 +100,40 @@ def _refs(value: Any) -> list[int]:
     return []
 
 
-def _digests(watcher: Watcher, makers: dict[int, int]) -> dict[int, tuple[bytes, bytes]]:
-    """Content of each record: its call, its arguments and, through them, all that it depends on.
+def _digests(watcher: Watcher, makers: dict[int, int], wanted: list[int]) -> dict[int, tuple[bytes, bytes]]:
+    """Content of the wanted records: their calls, their arguments and, through them, all that they depend on.
 
     Once without numbers, so that the order is the same at every size of the inputs, then with them.
     """
-    shapeless, exact = (_content(watcher, makers, numbers) for numbers in (False, True))
-    return {index: (shapeless[index], exact[index]) for index in range(len(watcher.records))}
+    needed, stack = set(wanted), list(wanted)
+    while stack:
+        for need in _needs(watcher.records[stack.pop()], makers):
+            if need not in needed:
+                needed.add(need)
+                stack.append(need)
+    shapeless, exact = (_content(watcher, makers, sorted(needed), numbers) for numbers in (False, True))
+    return {index: (shapeless[index], exact[index]) for index in wanted}
 
 
-def _content(watcher: Watcher, makers: dict[int, int], numbers: bool) -> list[bytes]:
-    digests: list[bytes] = []
+def _content(watcher: Watcher, makers: dict[int, int], indices: list[int], numbers: bool) -> dict[int, bytes]:
+    digests: dict[int, bytes] = {}
 
     def text(value: Any) -> str:
         if isinstance(value, Ref):
-            maker = makers.get(int(value))
-            if maker is None or maker >= len(digests):
-                return f"{watcher.book.kinds[value]}:{watcher.book.names[value]}"
-            return digests[maker].hex()
+            known = digests.get(makers.get(int(value), -1))
+            return known.hex() if known else f"{watcher.book.kinds[value]}:{watcher.book.names[value]}"
         if isinstance(value, dict):
             return text(tuple(value.items()))
         if isinstance(value, tuple):
             return "(" + ",".join(map(text, value)) + ")"
-        return repr(value) if numbers or isinstance(value, str) else type(value).__name__
+        if isinstance(value, str):
+            return "device" if value.partition(":")[0] in _DEVICES else value
+        return repr(value) if numbers else type(value).__name__
 
-    for raw in watcher.records:
+    for index in indices:
+        raw = watcher.records[index]
         content = f"{raw.spec.call}{text(raw.args)}{text(raw.kwargs)}{watcher.modules[raw.module]}"
-        digests.append(hashlib.blake2b(content.encode(), digest_size=16).digest())
+        digests[index] = hashlib.blake2b(content.encode(), digest_size=16).digest()
     return digests
 
 
@@ -175,7 +185,11 @@ def _named_arguments(raw: Raw) -> list[tuple[str, Any]]:
 
 
 def _take(
-    name: str, value: Any, tensors: list[tuple[str, int]], attributes: list[tuple[str, Plain]], placed: Callable[..., int]
+    name: str,
+    value: Any,
+    tensors: list[tuple[str, int]],
+    attributes: list[tuple[str, Plain]],
+    placed: Callable[..., int],
 ) -> None:
     """Sort one argument: tensors to `tensors`, the rest to `attributes`, nested tensors under numbered names."""
     if isinstance(value, Ref):
@@ -183,7 +197,7 @@ def _take(
         return
     if isinstance(value, tuple) and _refs(value):
         for position, item in enumerate(value):
-            if isinstance(item, Ref) or isinstance(item, tuple):
+            if isinstance(item, (Ref, tuple)):
                 _take(f"{name}.{position}", item, tensors, [], placed)
         if not all(isinstance(item, Ref) for item in value):
             attributes.append((name, tuple("tensor" if isinstance(item, Ref) else plain(item) for item in value)))

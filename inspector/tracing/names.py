@@ -60,21 +60,23 @@ _TENSOR_PROPERTIES = {"T": "t", "mT": "mT", "H": "t", "mH": "mT", "data": "detac
 """The attributes whose reading makes a tensor. All others tell about a tensor without touching its values."""
 
 _METADATA = frozenset(
-    "size dim ndimension stride numel nelement element_size storage_offset data_ptr untyped_storage storage is_contiguous "
-    "is_floating_point is_complex is_signed is_pinned is_shared get_device has_names is_same_size is_tensor is_storage "
-    "is_inference is_conj is_neg requires_grad_ register_hook retain_grad backward result_type can_cast promote_types "
-    "type_without_arguments _is_view set_ __hash__ __dir__ __repr__ __format__ __reduce_ex__ __deepcopy__ __len__ "
-    "_backward_hooks iscomplexobj is_nested broadcast_shapes".split()
+    "size dim ndimension stride numel nelement element_size storage_offset data_ptr untyped_storage storage "
+    "is_contiguous is_floating_point is_complex is_signed is_pinned is_shared get_device has_names is_same_size "
+    "is_tensor is_storage is_inference is_conj is_neg requires_grad_ register_hook retain_grad backward result_type "
+    "can_cast promote_types _is_view __hash__ __dir__ __repr__ __format__ __reduce_ex__ __deepcopy__ __len__ "
+    "is_nested broadcast_shapes".split()
 )
 """Calls that read or set what a tensor is, not what it holds: nothing flows through them."""
 
 _VALUE_READS = frozenset(
-    "__bool__ item tolist __int__ __float__ __index__ __complex__ __contains__ equal allclose is_nonzero numpy __array__ "
-    "__nonzero__ __long__".split()
+    "__bool__ item tolist __int__ __float__ __index__ __complex__ __contains__ equal allclose is_nonzero numpy "
+    "__array__ __nonzero__ __long__".split()
 )
 """Calls through which Python sees a value."""
 
-_RANDOM = frozenset("rand randn randint rand_like randn_like randint_like randperm bernoulli multinomial normal".split())
+_RANDOM = frozenset(
+    "rand randn randint rand_like randn_like randint_like randperm bernoulli multinomial normal".split()
+)
 
 _DONORS = {
     "expand_as": {1},
@@ -125,7 +127,7 @@ def _canonical(raw: str) -> tuple[str, bool]:
     inplace = (raw.endswith("_") and not dunder) or raw == "__setitem__"
     if dunder and name[:1] == "i" and name[1:] in ("add", "sub", "mul", "truediv", "and", "or", "xor", "matmul", "pow"):
         name, inplace = name[1:], True
-    if dunder and name == "float" or raw == "__int__":
+    if raw in ("__float__", "__int__"):  # Python reads a number: no cast
         return raw, False
     if raw == "bool":
         return "to", False

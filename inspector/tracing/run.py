@@ -131,7 +131,8 @@ def _at_fault(subject: Subject, doing: str) -> Iterator[None]:
     except Exception as error:  # a model may raise anything
         reason = str(error).strip().split("\n")[0]
         raise TraceFailed(
-            f"{subject.name}: {doing} failed", why=f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+            f"{subject.name}: {doing} failed",
+            why=f"{type(error).__name__}: {reason}" if reason else type(error).__name__,
         ) from error
 
 
@@ -181,9 +182,7 @@ def _as_numbers(value: Value) -> tuple[str, ...]:
     return tuple(str(size) if fixed else f"{UNSOLVED}{size}" for size in value.shape)
 
 
-def _other_size(
-    subject: Subject, module: nn.Module, shadows: Shadows, scenario: Scenario, sizes: Sizes
-) -> Run | None:
+def _other_size(subject: Subject, module: nn.Module, shadows: Shadows, scenario: Scenario, sizes: Sizes) -> Run | None:
     """The same model at another size, or None where it cannot run at that size."""
     try:
         return _run(subject, module, shadows, scenario.resized(*sizes))

@@ -75,8 +75,7 @@ class Shadows:
         if isinstance(value, str):
             return "cpu" if value == "meta" else value
         if isinstance(value, dict):
-            swapped = {key: self._swap(item, ()) for key, item in value.items()}
-            return swapped
+            return {key: self._swap(item, ()) for key, item in value.items()}
         if isinstance(value, (list, tuple)) and not isinstance(value, torch.Size):
             items = [
                 _donor(item) if index in donors and isinstance(item, Tensor) else self._swap(item, ())

@@ -156,7 +156,8 @@ def _signatures(ops: Sequence[Op], values: Sequence[Value]) -> list[int]:
     """What each op is, without its place: its call, its arguments, and the shapes it touches."""
     shapes = [value.shape for value in values]
     return [
-        hash((op.call, op.attributes, tuple([shapes[value] for value in _touched(op)]), op.effect == "noop")) for op in ops
+        hash((op.call, op.attributes, tuple([shapes[value] for value in _touched(op)]), op.effect == "noop"))
+        for op in ops
     ]
 
 

@@ -6,7 +6,7 @@ __all__ = ["Raw", "Ref", "Watcher"]
 
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +64,7 @@ class Watcher(TorchFunctionMode):
 
     # entering and leaving
 
-    def __enter__(self) -> Watcher:
+    def __enter__(self) -> Self:
         self._call = nn.Module.__call__
         nn.Module.__call__ = _module_call(self, self._call)  # type: ignore[method-assign]
         try:
@@ -74,7 +74,7 @@ class Watcher(TorchFunctionMode):
             raise
         return self
 
-    def __exit__(self, *exc: Any) -> None:
+    def __exit__(self, *exc: object) -> None:
         nn.Module.__call__ = self._call  # type: ignore[method-assign]
         super().__exit__(*exc)
 
@@ -97,10 +97,8 @@ class Watcher(TorchFunctionMode):
         encoded = tuple([self._encode(arg, seen) for arg in args])
         keywords = {key: self._encode(arg, seen) for key, arg in kwargs.items()} if kwargs else kwargs
         concrete = self._is_concrete(spec, args, seen)
-        if concrete or spec.reads:
-            out = call(self._shadows, spec, func, args, kwargs)
-        else:
-            out = func(*args, **kwargs)
+        follows = concrete or spec.reads
+        out = call(self._shadows, spec, func, args, kwargs) if follows else func(*args, **kwargs)
         if not seen and not isinstance(out, (Tensor, tuple, list)):
             return out  # not about tensors
         effect, outputs = self._outputs(spec, args, kwargs, out, seen, concrete)
@@ -119,7 +117,12 @@ class Watcher(TorchFunctionMode):
         if kind is list or isinstance(value, tuple):
             return tuple([self._encode(item, seen) for item in value])
         if kind is slice:
-            return ("slice", self._encode(value.start, seen), self._encode(value.stop, seen), self._encode(value.step, seen))
+            return (
+                "slice",
+                self._encode(value.start, seen),
+                self._encode(value.stop, seen),
+                self._encode(value.step, seen),
+            )
         return "..." if value is Ellipsis else str(value)
 
     def _read(self, tensor: Tensor) -> int:
@@ -144,7 +147,7 @@ class Watcher(TorchFunctionMode):
         return kind != "input" or not (tensor.is_floating_point() or tensor.is_complex())
 
     def _is_concrete(self, spec: Spec, args: Any, seen: list[tuple[Tensor, int]]) -> bool:
-        """Whether the result needs no weights. Operands that stop being concrete here are kept: they are the boundary."""
+        """Whether the result needs no weights. Operands that stop being concrete here are kept."""
         concrete = self.concrete
         donors = spec.donors
         flags = [concrete[index] for tensor, index in seen if not (donors and self._lends(donors, args, tensor))]

@@ -1,0 +1,95 @@
+"""Gets the trace of a model: from the store where that is safe, else by running it."""
+
+from __future__ import annotations
+
+__all__ = ["Source"]
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from inspector.errors import UsageError
+from inspector.records import Scenario, Trace
+
+if TYPE_CHECKING:
+    from inspector.source import Origin, Subject
+
+# The code that decides what a forward pass does. The versions of torch and transformers are part of a trace's key.
+_MODEL_CODE = re.compile(
+    r"transformers\.(models\..+|integrations\..+|modeling_\w+|masking_utils|cache_utils|activations|pytorch_utils)"
+)
+
+
+@dataclass(slots=True)
+class Source:
+    """One model as the user gave it, from which traces come.
+
+    >>> Source("gpt2").trace(Scenario()).model.parameters  # doctest: +SKIP
+    124439808
+
+    weights: "none", "random", "checkpoint" or a folder. stored: whether the trace store may answer.
+    progress: told what takes long, before it does.
+    """
+
+    model: Any
+    inputs: Any = None
+    weights: str = "none"
+    stored: bool = True
+    progress: Callable[[str], None] | None = None
+
+    def trace(self, scenario: Scenario) -> Trace:
+        """The trace of one run."""
+        if not isinstance(self.model, str):
+            return self._observed(self._live(), scenario)
+        if self.inputs is not None:
+            raise UsageError("a model given by name makes its own inputs", hint="give the module itself to use yours")
+        return self._named(self.model, scenario)
+
+    def _named(self, name: str, scenario: Scenario) -> Trace:
+        from inspector.source import resolve
+
+        origin = resolve(name, weights=self.weights)
+        identity = origin.identity() if self.stored else None
+        if identity is None:
+            return self._observed(self._opened(origin), scenario)
+
+        from inspector.api.store import TraceStore
+
+        store = TraceStore()
+        trace = store.get(identity, scenario)
+        if trace is None:
+            trace = self._observed(self._opened(origin), scenario)
+            store.put(identity, scenario, trace, _model_files())
+        return trace
+
+    def _opened(self, origin: Origin) -> Subject:
+        from inspector.source import subject_of
+
+        self._say_import()
+        return subject_of(origin)
+
+    def _live(self) -> Subject:
+        from inspector.source import live_subject
+
+        if not callable(self.model):
+            raise UsageError(f"a model is a name, a module or a function, but got a {type(self.model).__name__}")
+        return live_subject(self.model, self.inputs)
+
+    def _say_import(self) -> None:
+        if self.progress and "transformers" not in sys.modules:
+            self.progress("loading torch and transformers (a few seconds the first time)")
+
+    def _observed(self, subject: Subject, scenario: Scenario) -> Trace:
+        from inspector.tracing import observe
+
+        return observe(subject, scenario)
+
+
+def _model_files() -> Iterator[str]:
+    """Files of the code that was loaded to run the model."""
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and _MODEL_CODE.fullmatch(name):
+            yield file

@@ -1,0 +1,144 @@
+"""The public verbs: the same names and options as the commands."""
+
+from __future__ import annotations
+
+__all__ = ["models", "shapes"]
+
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from inspector.api.results import Models, Shapes
+from inspector.errors import UsageError
+from inspector.records import Padding, Scenario
+
+if TYPE_CHECKING:
+    from inspector.shape_table.rows import ShapeTable
+
+Progress = Callable[[str], None]
+
+
+def shapes(
+    model: Any,
+    inputs: Any = None,
+    *,
+    batch: int = 2,
+    seq: int = 16,
+    past: int = 0,
+    attention: str | Sequence[str] = "eager",
+    dtype: str | None = None,
+    device: str | None = None,
+    pad: Padding = "left",
+    seed: int = 0,
+    weights: str | None = None,
+    head: bool | None = None,
+    ops: bool = False,
+    layer: int | None = None,
+    role: str | None = None,
+    section: str | None = None,
+    trace_cache: bool = True,
+    progress: Progress | None = None,
+) -> Shapes:
+    """Run a model once and name every op of its forward pass, with its shapes.
+
+    >>> import inspector
+    >>> inspector.shapes("gpt2").summary.parameters  # doctest: +SKIP
+    124439808
+    >>> inspector.shapes("llama-3-8b", role="attention.rope").to_frame()  # doctest: +SKIP
+    >>> inspector.shapes(torch.nn.Linear(8, 8), (torch.ones(2, 3, 8),))  # doctest: +SKIP
+
+    model: a name (see `inspector shapes --help`), a module, or a function of tensors.
+    inputs: for a module or function, its arguments, or a function of (batch, sequence, past) that makes them; a
+        transformers model can do without.
+    attention: "eager", "sdpa", ...; several (a list, or with commas) give one table each, shown side by side.
+    dtype, device: bfloat16 on meta unless given: shapes need no numbers, and in bfloat16 the casts show.
+    weights: None, "random", "checkpoint" (the model's own) or a folder.
+    layer, role, section: only these rows; UsageError when there are none.
+    progress: told, in a few words, what takes long.
+    """
+    kinds = _kinds(attention)
+    asked = Scenario(
+        batch=_at_least(1, batch=batch),
+        seq=_at_least(1, seq=seq),
+        past=_at_least(0, past=past),
+        dtype=dtype or "bfloat16",
+        padding=pad,
+        seed=seed,
+        head=head,
+        **_numbers(weights, device),
+    )
+    from dataclasses import replace
+
+    from inspector.api.traces import Source
+    from inspector.shape_table.build import shape_table
+
+    source = Source(model, inputs, weights=weights or "none", stored=trace_cache, progress=progress)
+    traces = [source.trace(replace(asked, attention=kind)) for kind in kinds]
+    tables = tuple(shape_table(trace, ops=ops, layer=layer, role=role, section=section) for trace in traces)
+    if not any(table.rows for table in tables):
+        asked_for = {"section": section, "role": role, "layer": layer}
+        raise _nothing_there([shape_table(trace, ops=ops) for trace in traces], asked_for)
+    return Shapes(tables)
+
+
+def models() -> Models:
+    """The models that are known by name, without a network.
+
+    >>> import inspector
+    >>> "gpt2" in inspector.models().names
+    True
+    """
+    from inspector.source.catalogue import presets
+
+    return Models(presets())
+
+
+def _kinds(attention: str | Sequence[str]) -> list[str]:
+    names = attention.split(",") if isinstance(attention, str) else attention
+    kinds = list(dict.fromkeys(name.strip() for name in names if name.strip()))
+    if not kinds:
+        raise UsageError("attention names no implementation", hint="give eager, sdpa, or both with a comma between")
+    return kinds
+
+
+def _at_least(least: int, **option: int) -> int:
+    ((name, value),) = option.items()
+    if value < least:
+        raise UsageError(f"{name} must be at least {least}, but is {value}")
+    return value
+
+
+def _numbers(weights: str | None, device: str | None) -> dict[str, str]:
+    """Where the weights come from and where they live: one is enough to say, the other follows."""
+    if weights is None:
+        device = device or "meta"
+        return {"device": device, "weights": "none" if device == "meta" else "random"}
+    if device == "meta":
+        raise UsageError("the meta device holds no weights", hint="give another device, or leave weights out")
+    return {"device": device or "cpu", "weights": "random" if weights == "random" else "checkpoint"}
+
+
+def _nothing_there(tables: Sequence[ShapeTable], asked: dict[str, Any]) -> UsageError:
+    """What was asked for, what there is instead, and what may have been meant."""
+    rows = [row for table in tables for row in table.rows]
+    there = {
+        "section": dict.fromkeys(row.section for row in rows),
+        "role": dict.fromkeys(f"{row.section}.{row.role}" for row in rows),
+        "layer": dict.fromkeys(row.layers for row in rows if row.layers),
+    }
+    given = {name: str(value) for name, value in asked.items() if value is not None}
+    if not given:
+        return UsageError("the forward pass ran no op")
+    near = {name: _nearest(value, list(there[name])) for name, value in given.items()}
+    close = " ".join(f"--{name} {meant}" for name, meant in near.items() if meant and meant != given[name])
+    return UsageError(
+        f"nothing in {tables[0].model.name} has {', '.join(map(' '.join, given.items()))}",
+        why="; ".join(f"{name}s: {', '.join(there[name])}" for name in given),
+        hint=f"did you mean {close}?" if close else "",
+    )
+
+
+def _nearest(value: str, names: list[str]) -> str:
+    """The name that was meant: `attention.softmax` for `softmax` or `atention.softmax`."""
+    exact = [name for name in names if value == name or name.endswith(f".{value}")]
+    return next(iter(exact or get_close_matches(value, names, 1)), "")

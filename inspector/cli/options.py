@@ -1,0 +1,83 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+__all__ = ["model_argument", "output_file", "output_options", "run_options"]
+
+from collections.abc import Callable
+from functools import partial, reduce
+from typing import Any, TypeVar
+
+import click
+
+FORMATS = ("text", "json", "markdown", "html", "csv")
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Command], Command]
+
+_option = partial(click.option, show_default=True)
+_size = partial(click.option, show_default=True, metavar="N")
+
+
+def _complete_model(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    from inspector.source.catalogue import presets
+
+    return [preset.name for preset in presets() if preset.name.startswith(incomplete)]
+
+
+model_argument = click.argument("model", shell_complete=_complete_model)
+"""MODEL, completed with the names of the catalogue."""
+
+_FILE = click.Path(dir_okay=False, allow_dash=True)
+output_file = click.option("-o", "--output", "file", metavar="FILE", type=_FILE, help="Write to FILE.")
+
+
+def output_options(command: Command) -> Command:
+    """How and where the answer is written."""
+    return _all(
+        command,
+        _option("--format", "format", type=click.Choice(FORMATS), default="text", help="Form of the answer."),
+        output_file,
+        _option(
+            "--color",
+            type=click.Choice(["auto", "always", "never"]),
+            default="auto",
+            help="Colour of text; auto looks at the terminal, NO_COLOR and FORCE_COLOR.",
+        ),
+        click.option("--width", type=click.IntRange(40), metavar="N", help="Fit text into N columns."),
+    )
+
+
+def run_options(command: Command) -> Command:
+    """How the model is run."""
+    return _all(
+        command,
+        _size("--batch", type=click.IntRange(1), default=2, help="Sequences in the batch (B)."),
+        _size("--seq", type=click.IntRange(1), default=16, help="New tokens of each sequence (S)."),
+        _size("--past", type=click.IntRange(0), default=0, help="Tokens already in the KV cache (P)."),
+        _option("--attention", metavar="KIND", default="eager", help="eager, sdpa, ...; eager,sdpa: side by side."),
+        click.option("--dtype", help="Number format.  [default: bfloat16, so that casts show]"),
+        click.option("--device", help="cpu, cuda, ...  [default: meta, which has shapes but no numbers]"),
+        _option(
+            "--pad",
+            type=click.Choice(["none", "left", "right"]),
+            default="left",
+            help="Side on which one sequence is padded; without padding some ops never run.",
+        ),
+        click.option("--weights", metavar="random|checkpoint|FOLDER", help="Run on real numbers."),
+        _size("--seed", type=int, default=0, help="Seed of random weights and inputs."),
+        click.option(
+            "--head/--no-head",
+            default=None,
+            help="Run with the language-model head, or without.  [default: with for decoders only]",
+        ),
+        click.option(
+            "--no-trace-cache", "trace_cache", flag_value=False, default=True, help="Run even if this run is stored."
+        ),
+        click.option("-q", "--quiet", is_flag=True, help="Say nothing on the way."),
+    )
+
+
+def _all(command: Command, *options: Decorator[Command]) -> Command:
+    """The options in the order of --help: a decorator that is applied later stands earlier."""
+    return reduce(lambda made, option: option(made), reversed(options), command)

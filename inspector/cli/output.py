@@ -1,0 +1,104 @@
+"""Where an answer goes, and in which form: a terminal, a pipe or a file."""
+
+from __future__ import annotations
+
+__all__ = ["Output", "emit", "write"]
+
+import os
+import shutil
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inspector.errors import UsageError
+
+if TYPE_CHECKING:
+    from inspector.api.results import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What the user asked for. file: None or "-" is standard output."""
+
+    format: str = "text"
+    file: str | None = None
+    color: str = "auto"
+    width: int | None = None
+
+    @property
+    def to_file(self) -> bool:
+        return self.file not in (None, "-")
+
+
+def emit(result: Result, output: Output) -> None:
+    """Print the result as the user asked."""
+    if output.format == "text":
+        encoding = "utf-8" if output.to_file else getattr(sys.stdout, "encoding", None) or "utf-8"
+        write(_text(result, output, encoding), output, encoding)
+    else:
+        write(str(getattr(result, f"to_{output.format}")()), output)
+
+
+def write(text: str, output: Output, encoding: str = "utf-8") -> None:
+    """Write `text` to the file or to standard output; whatever prevents that is the user's to mend (exit 2)."""
+    data = text.encode(encoding)
+    try:
+        if output.to_file:
+            _write_file(Path(str(output.file)), data)
+        else:
+            _write_stdout(data)
+    except OSError as error:
+        place = output.file if output.to_file else "standard output"
+        raise UsageError(f"cannot write {place}", why=error.strerror or str(error)) from error
+
+
+def _text(result: Result, output: Output, encoding: str) -> str:
+    terminal = not output.to_file and sys.stdout is not None and sys.stdout.isatty()
+    color = _color(output.color, terminal)
+    if not (terminal or color or output.width):
+        return result.to_text(encoding=encoding)
+    width = output.width or (shutil.get_terminal_size().columns if terminal else None)
+    return result.to_terminal(width=width, color=color, encoding=encoding)
+
+
+def _color(choice: str, terminal: bool) -> bool:
+    """--color first, then NO_COLOR and FORCE_COLOR (no-color.org, force-color.org), then what we see."""
+    if choice != "auto":
+        return choice == "always"
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return terminal and os.environ.get("TERM") != "dumb"
+
+
+def _write_stdout(data: bytes) -> None:
+    if sys.stdout is None:
+        raise OSError("it is closed")
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        # `| head` has read enough. Python flushes once more when it exits: let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _write_file(path: Path, data: bytes) -> None:
+    """Beside the file, then renamed over it: a reader sees the old file or the new one, never half of one."""
+    target = path.resolve()  # a link stays a link
+    if target.exists() and not stat.S_ISREG(target.stat().st_mode):
+        target.write_bytes(data)  # a device or a named pipe cannot be replaced
+        return
+    if target.exists() and not os.access(target, os.W_OK):
+        raise PermissionError(None, "it is read-only")
+    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        beside.write_bytes(data)
+        if target.exists():
+            shutil.copymode(target, beside)
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,173 @@
+"""What a report is made of, before anyone decides how it is printed.
+
+A document is a tuple of blocks. Text is a `Line`: spans that carry the *name* of a style ("D", "role", "muted"), so
+that an axis has one colour in every format. Views make documents; each format prints one, and knows nothing else.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "Block",
+    "Cell",
+    "Column",
+    "Details",
+    "Document",
+    "Group",
+    "Heading",
+    "Line",
+    "Note",
+    "Pairs",
+    "Paragraph",
+    "Span",
+    "Table",
+    "cell",
+    "line",
+    "mapped",
+    "plain",
+]
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, NamedTuple, TypeVar
+
+
+class Span(NamedTuple):
+    """A piece of text with the name of its style."""
+
+    text: str
+    style: str = ""
+
+
+class Line(tuple[Span, ...]):
+    """Spans that are read as one line."""
+
+    __slots__ = ()
+
+
+class Cell(tuple[Line, ...]):
+    """Lines of one cell: stacked where there is room, else joined with commas."""
+
+    __slots__ = ()
+
+
+class Column(NamedTuple):
+    """One column of a table.
+
+    rank: 0 is always shown; where there is no room, the highest rank goes first.
+    least: the width down to which the column may be wrapped; None where wrapping would hurt.
+    """
+
+    title: str
+    align: Literal["left", "right"] = "left"
+    rank: int = 0
+    least: int | None = None
+
+
+class Group(NamedTuple):
+    """Rows under one heading of a table. `level` 1 stands by itself, 2 is inside the group of level 1 above it."""
+
+    title: Line
+    level: int
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+class Heading(NamedTuple):
+    level: int
+    text: Line
+
+
+class Paragraph(NamedTuple):
+    text: Line
+
+
+class Note(NamedTuple):
+    """Something the reader must not miss."""
+
+    text: Line
+
+
+class Pairs(NamedTuple):
+    """A short list of label and value; a value's lines are items that may share one line."""
+
+    rows: tuple[tuple[str, Cell], ...]
+
+
+class Table(NamedTuple):
+    columns: tuple[Column, ...]
+    groups: tuple[Group, ...]
+    caption: str = ""
+
+
+class Details(NamedTuple):
+    """Blocks that a format with folding may fold away under their summary."""
+
+    summary: Line
+    blocks: tuple[Block, ...]
+
+
+Block = Heading | Paragraph | Note | Pairs | Table | Details
+Document = tuple[Block, ...]
+
+
+def line(*parts: str | Span) -> Line:
+    """A line of plain texts and styled spans.
+
+    >>> plain(line("(", Span("B", "B"), ", 768)"))
+    '(B, 768)'
+    """
+    return Line(Span(part) if isinstance(part, str) else part for part in parts)
+
+
+def cell(*lines: str | Span | Line) -> Cell:
+    """A cell of the given lines; empty texts are left out.
+
+    >>> len(cell("one", "two")), len(cell(""))
+    (2, 0)
+    """
+    made = (part if isinstance(part, Line) else line(part) for part in lines)
+    return Cell(part for part in made if plain(part))
+
+
+def plain(text: Line | Cell, joint: str = ", ") -> str:
+    """The text without its styles.
+
+    >>> plain(cell("(B, S)", "(B, 1)"))
+    '(B, S), (B, 1)'
+    """
+    if isinstance(text, Cell):
+        return joint.join(map(plain, text))
+    return "".join(span.text for span in text)
+
+
+Part = TypeVar("Part")
+
+
+def mapped(part: Part, change: Callable[[str], str]) -> Part:
+    """The same document, block or line with every text passed through `change`.
+
+    >>> mapped((Heading(1, line("gpt2")),), str.upper)[0].text
+    (Span(text='GPT2', style=''),)
+    """
+    made: Part = _mapped(part, change)
+    return made
+
+
+def _mapped(part: Any, change: Callable[[str], str]) -> Any:
+    match part:
+        case str():
+            return change(part)
+        case Span():
+            return Span(change(part.text), part.style)
+        case Column():
+            return part._replace(title=change(part.title))
+        case Line() | Cell():
+            return type(part)(_each(part, change))
+        case tuple() if hasattr(part, "_fields"):
+            return type(part)(*_each(part, change))
+        case tuple():
+            return tuple(_each(part, change))
+        case _:
+            return part
+
+
+def _each(parts: Iterable[Any], change: Callable[[str], str]) -> Iterable[Any]:
+    return (_mapped(part, change) for part in parts)

@@ -1,0 +1,1 @@
+"""The shapes of a model as a table: one row per stage, equal blocks folded."""

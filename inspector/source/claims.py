@@ -1,0 +1,154 @@
+"""What a config claims about the architecture, as facts.
+
+The table claims.toml says which key speaks of which fact; here stands only how a value is turned into the fact's.
+"""
+
+from __future__ import annotations
+
+__all__ = ["claims_of", "padded_positions", "window"]
+
+import tomllib
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from inspector.records import Claims, Plain, plain
+
+_SAME_ACTIVATION = {
+    "swish": "silu",
+    "gelu_python": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "gelu_accurate": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_python_tanh": "gelu_tanh",
+}
+"""ACT2FN's spellings of one function; the others are already one name each."""
+
+
+def claims_of(config: Any, given: dict[str, Any]) -> Claims:
+    """Facts that a config claims, and the keys of the `given` config.json that nothing here understands.
+
+    >>> from transformers import GPT2Config
+    >>> claims = claims_of(GPT2Config(), {"n_embd": 768, "flux": 3})
+    >>> claims.facts[0], claims.unread
+    (('model.layers', 12, 'config n_layer'), ('flux',))
+    """
+    facts: dict[str, tuple[str, Plain, str]] = {}
+    for row in _table()["claim"]:
+        if row["fact"] not in facts and (value := _claimed(row, config)) is not None:
+            facts[row["fact"]] = (row["fact"], value, f"config {_own_name(config, row['key'])}")
+    return Claims(tuple(facts.values()), tuple(_unread(config, given)))
+
+
+def window(config: Any) -> int | None:
+    """The largest sliding window or chunk that a layer of this config uses, or None."""
+    if getattr(config, "use_sliding_window", True) is False:
+        return None
+    sizes: list[Any] = []
+    for row in _table()["window"]:
+        kinds = getattr(config, row["layers"], None)
+        if row["kind"] in kinds if kinds is not None else row.get("alone"):
+            sizes += _of_each_layer(config, row["key"])
+    return max((size for size in sizes if isinstance(size, int)), default=None)
+
+
+def padded_positions(config: Any) -> int:
+    """How many rows of the position table are never used: some types count from behind the padding token's id."""
+    return (config.pad_token_id or 0) + 1 if config.model_type in _table()["positions_after_padding"] else 0
+
+
+def _claimed(row: dict[str, Any], config: Any) -> Plain:
+    value, *others = _of_each_layer(config, row["key"])
+    if others:
+        return None
+    if value is None or ("when" in row and value != row["when"]):
+        return None
+    if "unless" in row and any(_of_each_layer(config, row["unless"])):
+        return None
+    if "is" in row:
+        stated: Plain = row["is"]
+        return stated
+    return _READERS[row["read"]](value, config) if "read" in row else plain(value)
+
+
+def _of_each_layer(config: Any, key: str) -> list[Any]:
+    """The value of a key; of each layer, where a config lets layers differ and so refuses to answer for all."""
+    try:
+        return [getattr(config, key, None)]
+    except RuntimeError:
+        return [getattr(layer, key, None) for layer in config.per_layer_config]
+
+
+def _unread(config: Any, given: dict[str, Any]) -> Iterator[str]:
+    nested = given.get("text_config")
+    standard = {own: key for key, own in config.attribute_map.items()}
+    for key, value in {**given, **(nested if isinstance(nested, dict) else {})}.items():
+        names = (key, standard.get(key, key))
+        if not any(_is_known(name, value) for name in names):
+            yield key
+
+
+def _is_known(key: str, value: Any) -> bool:
+    table = _table()
+    if any(row["key"] == key for row in table["claim"]) or any(fnmatchcase(key, mute) for mute in table["silent"]):
+        return True
+    return key in table["idle"] and bool(table["idle"][key] == value)
+
+
+def _own_name(config: Any, key: str) -> str:
+    """The key as this model's config.json spells it."""
+    names: dict[str, str] = config.attribute_map
+    return names.get(key, key)
+
+
+def _attention_kind(heads: int, config: Any) -> Plain:
+    groups, *others = _of_each_layer(config, "num_key_value_heads")
+    if groups is None or others:
+        return None
+    return "mha" if groups == heads else "mqa" if groups == 1 else "gqa"
+
+
+def _head_dim(width: int, config: Any) -> Plain:
+    heads = getattr(config, "num_attention_heads", None)
+    if len(_of_each_layer(config, "head_dim")) > 1:
+        return None
+    return width // heads if isinstance(heads, int) and heads and width % heads == 0 else None
+
+
+def _rope(parameters: dict[str, Any], pick: Callable[[dict[str, Any]], Plain]) -> Plain:
+    """One rope parameter, or a pair (kind of layer, parameter) for each kind where kinds differ."""
+    if any(isinstance(value, dict) for value in parameters.values()):
+        return tuple((kind, pick(value)) for kind, value in sorted(parameters.items()) if isinstance(value, dict))
+    return pick(parameters)
+
+
+def _scaling(parameters: dict[str, Any]) -> Plain:
+    """The type, then its factors as pairs."""
+    beside = ("rope_type", "type", "rope_theta", "partial_rotary_factor")
+    factors = tuple((key, plain(value)) for key, value in sorted(parameters.items()) if key not in beside)
+    return (parameters.get("rope_type", "default"), *factors)
+
+
+_READERS: dict[str, Callable[[Any, Any], Plain]] = {
+    "activation": lambda value, _: _SAME_ACTIVATION.get(value, value),
+    "any": lambda value, _: value > 0,
+    "inverse": lambda value, _: 1 / value,
+    "inverse_root": lambda value, _: value**-0.5,
+    "kind": _attention_kind,
+    "kinds": lambda value, _: tuple(value),
+    "root_of_width": lambda _, config: config.hidden_size**0.5,
+    "rope_by_layer": lambda flags, _: None if all(flags) else tuple("rope" if flag else "none" for flag in flags),
+    "rope_fraction": lambda value, _: _rope(value, lambda rope: rope.get("partial_rotary_factor", 1.0)),
+    "rope_scaling": lambda value, _: _rope(value, _scaling),
+    "rope_theta": lambda value, _: _rope(value, lambda rope: rope.get("rope_theta")),
+    "share_of_width": _head_dim,
+    "window_in_use": lambda _, config: window(config),
+}
+
+
+@cache
+def _table() -> dict[str, Any]:
+    return tomllib.loads(files(__package__).joinpath("claims.toml").read_text(encoding="utf-8"))

@@ -1,0 +1,86 @@
+"""Two exams: names decide nothing, and names agree."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from inspector.errors import InspectorError
+from inspector.records import Scenario, Trace
+from inspector.roles import infer
+from inspector.vocabulary import UNKNOWN
+
+SIXTEEN = (
+    "roberta distilbert electra opt bloom gpt_neox gptj mistral qwen2 qwen3 gemma2 phi3 olmo2 cohere stablelm falcon"
+).split()
+ENCODERS = {"roberta", "distilbert", "electra", "bert"}
+NO_SDPA = {"bloom", "gptj", "gemma2"}
+"""Types for which transformers itself has no sdpa, with the versions this is tested on."""
+
+
+def without_names(trace: Trace) -> Trace:
+    return replace(
+        trace,
+        model=replace(trace.model, name="", model_type=None, class_name=""),
+        ops=tuple(op._replace(module="", module_class="", call="") for op in trace.ops),
+        values=tuple(value._replace(name=None) for value in trace.values),
+        inputs=tuple(("", value) for _, value in trace.inputs),
+        outputs=tuple(("", value) for _, value in trace.outputs),
+    )
+
+
+def parts(trace):
+    naming = infer(trace)
+    return [naming.parts[op] for op in range(len(naming.parts))]
+
+
+@pytest.mark.parametrize("model_type", ["bert", "gpt2", "llama", *SIXTEEN])
+def test_deleting_every_name_changes_no_role(trace_of, model_type):
+    trace = trace_of(model_type)
+
+    assert parts(without_names(trace)) == parts(trace)
+
+
+SCENARIOS = [
+    Scenario(attention=attention, past=past, seq=seq)
+    for attention in ("eager", "sdpa")
+    for past, seq in ((0, 16), (16, 1))
+]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: f"{s.attention}-{s.mode}")
+@pytest.mark.parametrize("model_type", ["bert", "gpt2", "llama", *SIXTEEN])
+def test_names_agree_with_what_structure_found(trace_of, exam, model_type, scenario):
+    if scenario.past and model_type in ENCODERS:
+        pytest.skip("an encoder has no decode step")
+    if scenario.attention == "sdpa" and model_type in NO_SDPA:
+        with pytest.raises(InspectorError, match="does not support an attention implementation"):
+            trace_of(model_type, scenario)
+        return
+    trace = trace_of(model_type, scenario)
+    naming = infer(trace)
+
+    assert list(exam.uses(trace, naming))
+    assert exam.mismatches(trace, naming) == []
+    assert [op for op in trace.ops if naming.parts[op.id].path == UNKNOWN] == []
+    assert exam.block_specific(trace, naming) >= 0.99, exam.rest(trace, naming)
+
+
+def test_the_exam_can_fail(trace_of, exam):
+    trace = trace_of("llama")
+    renames = {"q_proj": "k_proj", "k_proj": "q_proj"}
+    swapped = replace(trace, values=tuple(value._replace(name=_swap(value.name, renames)) for value in trace.values))
+
+    wrong = exam.mismatches(swapped, infer(swapped))
+
+    assert {(expected, found) for _, expected, found in wrong} == {
+        ("attention.k_proj", "attention.q_proj"),
+        ("attention.q_proj", "attention.k_proj"),
+    }
+
+
+def _swap(name, renames):
+    if name is None:
+        return None
+    return ".".join(renames.get(part, part) for part in name.split("."))
