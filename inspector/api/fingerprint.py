@@ -53,9 +53,9 @@ def _version(package: str) -> str:
 
 @cache
 def _root(package: str) -> str | None:
-    """Folder of an installed package."""
+    """Folder of an installed package. transformers, once imported, says it as a Path."""
     spec = find_spec(package)
-    return next(iter(spec.submodule_search_locations or ()), None) if spec else None
+    return next(map(os.fspath, spec.submodule_search_locations or ()), None) if spec else None
 
 
 def sources_digest() -> str:

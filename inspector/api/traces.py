@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ["Source"]
 
-import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,12 +14,6 @@ from inspector.records import Scenario, Trace
 
 if TYPE_CHECKING:
     from inspector.source import Origin, Subject
-
-# The code that decides what a forward pass does. The versions of torch and transformers are part of a trace's key.
-_MODEL_CODE = re.compile(
-    r"transformers\.(models\..+|integrations\..+|modeling_\w+|masking_utils|cache_utils|activations|pytorch_utils)"
-)
-
 
 @dataclass(slots=True)
 class Source:
@@ -88,8 +81,8 @@ class Source:
 
 
 def _model_files() -> Iterator[str]:
-    """Files of the code that was loaded to run the model."""
+    """Files of transformers that were loaded to run the model: any of them may have had a part in it."""
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if file and _MODEL_CODE.fullmatch(name):
+        if file and name.partition(".")[0] == "transformers":
             yield file

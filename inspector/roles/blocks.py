@@ -107,12 +107,19 @@ def _spread(context: Context) -> None:
             maker = flow.maker(op.outputs[0])
             layers = {parts[maker.id].layer} if maker is not None else set()
         else:
-            layers = {parts[user.id].layer for value in op.outputs for user in flow.consumers(value)}
+            users = [user for value in op.outputs for user in flow.consumers(value)]
+            layers = {parts[other.id].layer for other in users or _makers(context, op)}
             shared = parts[op.id].section in ("embedding", "head", "mask", "positions", "control")
             if shared and not _serves_stage(context, op):
                 continue
         if len(layers) == 1 and None not in layers:
             parts.change(op.id, layer=layers.pop())
+
+
+def _makers(context: Context, op: Op) -> list[Op]:
+    """What a dead end continues: a window's trimmed cache belongs to the block that filled it."""
+    found = (context.flow.maker(value) for value in op.inputs)
+    return [maker for maker in found if maker is not None]
 
 
 def _serves_stage(context: Context, op: Op) -> bool:

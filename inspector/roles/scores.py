@@ -104,7 +104,8 @@ def _role(context: Context, op: Op, acts: list[int]) -> str | None:
     if op.name in ("masked_fill", "where", "masked_fill_"):
         return "mask"
     if op.name == "sub" and len(acts) == 2:
-        return "softmax"  # the row's maximum is taken off
+        _claim_maximum(context, acts)
+        return "softmax"
     if op.name in ("add", "sub", "rsub"):
         return additive_role(context, others[0]) if others else "position_bias" if len(acts) > 1 else "scale"
     if op.name == "cat":
@@ -112,6 +113,14 @@ def _role(context: Context, op: Op, acts: list[int]) -> str | None:
     if op.name in ("clamp", "nan_to_num", "max", "maximum"):
         return "mask"
     return None
+
+
+def _claim_maximum(context: Context, acts: list[int]) -> None:
+    """The row's maximum that is taken off before the exponential."""
+    for value in acts:
+        op = context.flow.maker(value)
+        if op is not None and op.name in ("max", "logsumexp"):
+            context.parts.claim([op.id], "attention.softmax", rule="the row's maximum, taken off before the softmax")
 
 
 def additive_role(context: Context, value: int) -> str:

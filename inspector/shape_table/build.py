@@ -186,7 +186,10 @@ def _summary(folded: FoldedGraph) -> ShapeSummary:
 
 
 def _cache_values(folded: FoldedGraph) -> list[tuple[Stage, int, int]]:
-    """(stage, value, bytes per token) of every tensor that is kept for the next forward."""
+    """(stage, value, bytes per token) of every tensor that is kept for the next forward.
+
+    A layer with a window keeps a fixed number of tokens: there a token's bytes are those of what comes in.
+    """
     graph = folded.graph
     trace, leaving = graph.trace, graph.naming.flow.leaving
     found = []
@@ -194,7 +197,7 @@ def _cache_values(folded: FoldedGraph) -> list[tuple[Stage, int, int]]:
         if stage.role != "cache_update":
             continue
         for value in stage.outputs:
-            growth = cache_bytes_per_token(trace.values[value], trace.symbols[value])
+            growth = max(cache_bytes_per_token(trace.values[kept], trace.symbols[kept]) for kept in (value, *stage.inputs))
             if value in leaving and growth:
                 found.append((stage, value, growth))
     return found

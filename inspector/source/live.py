@@ -30,6 +30,7 @@ class Function(torch.nn.Module):
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
         self.forward = function
+        self.eval()  # a function has no mode
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ class AxisNames:
             self._anchor_attention(op, role)
         elif path in ("mlp.up_proj", "mlp.gate_proj", "mlp.multiply") and self._computes(op):
             self._name(op.outputs[0], -1, "F")
-        elif path == "head.lm_head" and self._computes(op):
+        elif path == "head.lm_head" and self._naming.flow.weighted[op.id]:
             self._name(op.outputs[0], -1, "V")
         elif path == "embedding.token" and op.name.startswith("embedding"):
             self._name(op.inputs[1], 0, "V")

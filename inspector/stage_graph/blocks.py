@@ -107,12 +107,13 @@ def _names(graph: StageGraph, layers: Sequence[Sequence[Stage]], classes: Sequen
     return [" ".join(word for column in telling if (word := row[column])) for row in words]
 
 
-def _words(graph: StageGraph, stages: Sequence[Stage]) -> tuple[str, str, str]:
-    """(how tokens are mixed, which mask, which feed-forward) of a block."""
+def _words(graph: StageGraph, stages: Sequence[Stage]) -> tuple[str, str, str, str]:
+    """(how tokens are mixed, which mask, whether positions enter, which feed-forward) of a block."""
     sections = {stage.section for stage in stages}
+    rope = "rope" if any(stage.role == "rope" for stage in stages) else "nope"
     mixer = "ssm" if "ssm" in sections else "attention" if "attention" in sections else "none"
     feed = "moe" if "moe" in sections else "dense" if "mlp" in sections else ""
-    return mixer, _mask_word(graph, stages), feed
+    return mixer, _mask_word(graph, stages), rope, feed
 
 
 def _mask_word(graph: StageGraph, stages: Sequence[Stage]) -> str:

@@ -176,6 +176,10 @@ def _connected(trace: Trace, naming: Naming) -> list[list[int]]:
                 producer = next((user for user in naming.flow.users[value] if keys[user] == keys[op.id]), None)
             if producer is not None and keys[producer] == keys[op.id]:
                 join(producer, op.id)
+    first: dict[tuple[str, str, int | None], int] = {}
+    for index, key in enumerate(keys):
+        if key[0].startswith("control."):  # odds and ends: one stage for all of a kind
+            join(first.setdefault(key, index), index)
     groups: dict[int, list[int]] = {}
     for index in range(len(trace.ops)):
         groups.setdefault(find(index), []).append(index)

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from inspector.records import Concrete
 
-_MOST_RUNS = 1 << 14
-"""Runs that are kept. A causal mask of 4,096 tokens has 8,192; a rotary table has one per element."""
+_MOST_RUNS = 1 << 16
+"""Runs that are kept. A row of a sliding mask has three, so this is four rows of a batch of 4,096 tokens each;
+a rotary table has one run per element."""
 
 
 def concrete_of(tensor: Tensor) -> Concrete:

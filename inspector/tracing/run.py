@@ -161,19 +161,37 @@ def _on_meta(scenario: Scenario) -> Scenario:
 def _solve_on(
     subject: Subject, module: nn.Module, shadows: Shadows, scenario: Scenario, run: Run
 ) -> list[tuple[str, ...]]:
-    """Solve on `module`, whose run at the asked size is `run` and has the last word."""
-    calls = [op.call for op in run.seen.ops]
+    """Solve on `module`, whose run at the asked size is `run` and has the last word.
+
+    Small sizes first. Where they show another graph, or sizes that a window cuts off, a second time beyond the window.
+    """
+    best = [_as_numbers(value) for value in run.seen.values]
     for beyond in (0, scenario.seq + scenario.past):
-        runs = []
-        for sizes in sample_sizes(scenario, beyond):
-            other = _other_size(subject, module, shadows, scenario, sizes)
-            if other is None or [op.call for op in other.seen.ops] != calls:
-                break  # another graph at this size: a window or a chunk lies between
-            runs.append((sizes, other.shapes))
-        else:
-            asked = Sizes(scenario.batch, scenario.seq, scenario.past)
-            return solve([*(shapes for _, shapes in runs), run.shapes], [*(sizes for sizes, _ in runs), asked])
-    return [_as_numbers(value) for value in run.seen.values]
+        symbols = _solve_at(subject, module, shadows, scenario, run, beyond)
+        if symbols is not None and _unsolved(symbols) < _unsolved(best):
+            best = symbols
+        if not _unsolved(best):
+            break
+    return best
+
+
+def _unsolved(symbols: Sequence[tuple[str, ...]]) -> int:
+    return sum(text.startswith(UNSOLVED) for texts in symbols for text in texts)
+
+
+def _solve_at(
+    subject: Subject, module: nn.Module, shadows: Shadows, scenario: Scenario, run: Run, beyond: int
+) -> list[tuple[str, ...]] | None:
+    """Symbols from five more sizes, or None where the model ran other ops at one of them."""
+    calls = [op.call for op in run.seen.ops]
+    sizes, shapes = sample_sizes(scenario, beyond), []
+    for size in sizes:
+        other = _other_size(subject, module, shadows, scenario, size)
+        if other is None or [op.call for op in other.seen.ops] != calls:
+            return None
+        shapes.append(other.shapes)
+    asked = Sizes(scenario.batch, scenario.seq, scenario.past)
+    return solve([*shapes, run.shapes], [*sizes, asked])
 
 
 def _as_numbers(value: Value) -> tuple[str, ...]:

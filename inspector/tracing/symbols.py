@@ -36,13 +36,13 @@ def sample_sizes(scenario: Scenario, beyond: int = 0) -> list[Sizes]:
     [Sizes(B=2, S=7, P=0), Sizes(B=3, S=11, P=0)]
     """
     fixed = scenario.past > 0 and scenario.seq == 1
-    return [
-        Sizes(batch, 1 if fixed else seq + (0 if scenario.past else beyond), past + beyond if scenario.past else 0)
-        for batch, seq, past in _SOLVE + _REFUTE
-    ]
+    runs = []
+    for batch, seq, past in _SOLVE + _REFUTE:
+        lifted = (seq, past + beyond) if scenario.past else (seq + beyond, 0)
+        # Long sequences make large masks: a small batch is enough to tell B apart.
+        runs.append(Sizes(min(batch, 4) if beyond else batch, 1 if fixed else lifted[0], lifted[1]))
+    return runs
 
-
-Form = Callable[[Sizes, int], int]
 
 _UNITS: tuple[tuple[str, Callable[[Sizes], int]], ...] = (
     ("B", lambda z: z.B),

@@ -17,7 +17,7 @@ from inspector.tracing.names import Spec, spec_of
 from inspector.tracing.shadows import Shadows, call
 
 _ATOMS = frozenset((int, float, bool, str, type(None)))
-_LARGEST_SNAPSHOT = 1 << 25
+_LARGEST_SNAPSHOT = 1 << 26
 
 
 class Ref(int):
