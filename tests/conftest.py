@@ -37,12 +37,23 @@ OWN: dict[str, dict[str, Any]] = {
     "gpt2": {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 128, "n_inner": 96},
     "gptj": {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 128, "n_inner": 96, "rotary_dim": 8},
     "llama": GROUPED,
+    "gpt_oss": {**GROUPED, "num_local_experts": 6, "num_experts_per_tok": 2, "sliding_window": 8},
     "mistral": {**GROUPED, "sliding_window": None},
+    "mixtral": {**GROUPED, "num_local_experts": 6, "num_experts_per_tok": 2, "sliding_window": None},
     "olmo2": {"num_key_value_heads": 2},
     "opt": {"word_embed_proj_dim": 64, "ffn_dim": 96},
     "phi3": {"num_key_value_heads": 2},
     "qwen2": {"num_key_value_heads": 2},
+    "qwen2_moe": {
+        **GROUPED,
+        "num_experts": 6,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 24,
+        "shared_expert_intermediate_size": 40,
+        "sliding_window": None,
+    },
     "qwen3": GROUPED,
+    "qwen3_moe": {**GROUPED, "num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 24},
     "stablelm": {"num_key_value_heads": 2},
 }
 """What a type calls its sizes, where it does not use the common names, or what it needs besides."""

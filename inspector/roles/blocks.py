@@ -6,14 +6,17 @@ __all__ = ["name_regions", "number_layers"]
 
 from inspector.records import Op
 from inspector.roles.context import Context
+from inspector.roles.experts import name_experts
 from inspector.roles.feedforward import name_feedforward
+from inspector.roles.mixers import name_mixer
 from inspector.roles.trunk import Residual
 
 
 def name_regions(context: Context) -> None:
     """Name every outer region that no attention has taken whole, then the adds and norms around it."""
     for residual in context.residuals:
-        name_feedforward(context, residual.region)
+        if not (name_experts(context, residual.region) or name_mixer(context, residual.region)):
+            name_feedforward(context, residual.region)
     for residual in context.residuals:
         _name_norms(context, residual)
         _name_add(context, residual)

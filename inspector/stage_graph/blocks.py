@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from inspector.folding import Group, fold, text
 from inspector.stage_graph.masks import describe
+from inspector.stage_graph.spans import span
 from inspector.stage_graph.stages import Stage, StageGraph
 
 
@@ -22,12 +23,8 @@ class Block:
 
     @property
     def span(self) -> str:
-        """`3`, `0-11` or, with a step, `0-40:2`."""
-        first, last = self.layers[0], self.layers[-1]
-        if first == last:
-            return str(first)
-        step = self.layers[1] - first
-        return f"{first}-{last}" if step == 1 else f"{first}-{last}:{step}"
+        """`3`, `0-11`, with a step `0-40:2`, in several runs `0-4,6-10`."""
+        return span(self.layers)
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,30 @@ def _source(graph: StageGraph, value: int, place: dict[int, int]) -> tuple[objec
     source = graph.stages[maker]
     if source.layer is not None:
         return ("earlier", source.name)
-    return ("outside", source.name, graph.naming.flow.through(value, ("plumb", "view")), graph.trace.symbols[value])
+    return ("outside", source.name, _origin(graph, value), graph.trace.symbols[value])
+
+
+def _origin(graph: StageGraph, value: int) -> tuple[object, ...]:
+    """What a value from outside the blocks is: its contents where they are known, and how it was computed.
+
+    A table that every block computes for itself, or keeps a copy of, is the same table; a sliding and a full mask that
+    happen to hide the same few tokens are not the same mask.
+    """
+    known = graph.trace.concrete.get(value)
+    return (known.digest if known else "", _recipe(graph, value, graph.recipes))
+
+
+def _recipe(graph: StageGraph, value: int, seen: dict[int, int]) -> int:
+    """A hash of the calls that make a value, for comparison within one process."""
+    if value not in seen:
+        record = graph.trace.values[value]
+        op = graph.naming.flow.maker(value)
+        if op is None or graph.naming.flow.on_act(value):
+            seen[value] = hash((record.kind, record.shape, record.dtype))
+        else:
+            inputs = tuple([_recipe(graph, item, seen) for item in op.inputs])
+            seen[value] = hash((op.name, op.attributes, inputs))
+    return seen[value]
 
 
 def _names(graph: StageGraph, layers: Sequence[Sequence[Stage]], classes: Sequence[int]) -> list[str]:

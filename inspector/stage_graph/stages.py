@@ -81,6 +81,11 @@ class StageGraph:
             if value in self.maker
         )
 
+    @cached_property
+    def recipes(self) -> dict[int, int]:
+        """What is known of how values off the activation plane are made; filled as it is asked for."""
+        return {}
+
     @property
     def layers(self) -> int:
         return max((stage.layer + 1 for stage in self.stages if stage.layer is not None), default=0)

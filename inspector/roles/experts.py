@@ -1,0 +1,178 @@
+"""A mixture of experts in a region: router, choice, dispatch, the experts themselves, and the sum of their answers.
+
+Anchored on the choice: a top-k (or arg-max) over scores that one weighted contraction made. What depends on the choice
+is dispatch until the first expert weight, combination after the last; what does not is the shared expert.
+"""
+
+from __future__ import annotations
+
+__all__ = ["name_experts"]
+
+from dataclasses import dataclass, field
+
+from inspector.records import Op
+from inspector.roles.context import Context
+from inspector.roles.flow import Flow
+
+_CHOICES = frozenset({"topk", "argmax"})
+_WEIGHING = frozenset("softmax sigmoid sum div mul add to pow clamp rsub exp".split())
+"""What turns chosen scores into weights. Whatever else follows the choice moves tokens."""
+
+
+@dataclass(slots=True)
+class _Mixture:
+    """What depends on what in one region. routed: values after the choice; expert: values after an expert weight."""
+
+    router: Op
+    choice: Op
+    weights: list[Op]
+    routed: set[int] = field(default_factory=set)
+    expert: set[int] = field(default_factory=set)
+
+
+def name_experts(context: Context, region: list[int]) -> bool:
+    """Name the ops of `region` when experts are chosen in it. Returns whether they are."""
+    flow = context.flow
+    ops = [flow.ops[index] for index in region if not context.parts.taken(index)]
+    mixture = _find(flow, ops)
+    if mixture is None:
+        return False
+    context.parts.claim(flow.unit(mixture.router)[0], "moe.router", rule="its result decides who works")
+    context.parts.claim([mixture.choice.id], "moe.top_k", rule="chooses among the scores of one projection")
+    last = mixture.weights[-1] if mixture.weights else None
+    downs = {op.id for op in mixture.weights if not _feeds_another(flow, op, mixture.weights)}
+    for op in mixture.weights:
+        if op.id in downs:
+            context.parts.claim(flow.unit(op)[0], "moe.expert_down", rule="last weight of the experts")
+        else:
+            _name_up(context, op)
+    for op in ops:
+        _name_one(context, mixture, op, last)
+    return True
+
+
+def _find(flow: Flow, ops: list[Op]) -> _Mixture | None:
+    inside = {op.id for op in ops}
+    for choice in ops:
+        router = _router(flow, choice, inside) if choice.name in _CHOICES else None
+        if router is not None:
+            mixture = _Mixture(router, choice, [])
+            _follow(flow, mixture, ops)
+            return mixture
+    return None
+
+
+def _router(flow: Flow, choice: Op, inside: set[int]) -> Op | None:
+    """The one weighted op that the chosen scores come from, over element-by-element steps."""
+    value = choice.inputs[0]
+    for _ in range(32):
+        op = flow.maker(value)
+        if op is None or op.id not in inside:
+            return None
+        if flow.weighted[op.id]:
+            return op
+        if flow.is_product(op) or not flow.act_inputs(op):
+            return None
+        value = flow.act_inputs(op)[0]
+    return None
+
+
+def _follow(flow: Flow, mixture: _Mixture, ops: list[Op]) -> None:
+    """Forward through the region: what depends on the choice, and what on an expert."""
+    mixture.routed.update(mixture.choice.outputs)
+    for op in ops:
+        if op.id == mixture.choice.id or not mixture.routed & set(op.inputs):
+            continue
+        mixture.routed.update(op.outputs)
+        if flow.weighted[op.id]:
+            mixture.weights.append(op)
+        if flow.weighted[op.id] or mixture.expert & set(op.inputs):
+            mixture.expert.update(op.outputs)
+
+
+def _feeds_another(flow: Flow, op: Op, weights: list[Op]) -> bool:
+    """Whether a later expert weight takes in what this one makes."""
+    later = {other.id for other in weights if other.id > op.id}
+    seen, stack = set(op.outputs), list(op.outputs)
+    while stack:
+        for user in flow.consumers(stack.pop()):
+            if user.id in later:
+                return True
+            if user.id < max(later, default=0):
+                fresh = [value for value in user.outputs if value not in seen]
+                seen.update(fresh)
+                stack.extend(fresh)
+    return False
+
+
+def _name_up(context: Context, op: Op) -> None:
+    """The first weight of the experts; where its result is cut apart, gate and up are in one."""
+    flow = context.flow
+    ops, _, result = flow.unit(op)
+    users = flow.consumers(result)
+    cut = [user for user in users if user.name in ("chunk", "split", "getitem")]
+    also = ("moe.expert_gate",) if cut else ()
+    context.parts.claim(ops, "moe.expert_up", also=also, rule="first weight of the experts")
+    context.parts.claim([user.id for user in cut], "moe.expert_up", also=also, rule="cuts gate and up apart")
+
+
+def _name_one(context: Context, mixture: _Mixture, op: Op, last: Op | None) -> None:
+    flow, parts = context.flow, context.parts
+    if parts.taken(op.id) or not flow.live[op.id] or op.id in context.norm_of:
+        return
+    inputs = set(op.inputs)
+    if op.id < mixture.choice.id and _between(flow, mixture, op):
+        parts.claim([op.id], "moe.router_score", rule="between router and choice")
+    elif not inputs & mixture.routed:
+        if flow.kind[op.id] not in ("view", "plumb"):  # those prepare something: they join it later
+            parts.claim(flow.unit(op)[0] if flow.weighted[op.id] else [op.id], "moe.shared_expert", rule="not routed")
+    elif not inputs & mixture.expert:
+        weighs = op.name in _WEIGHING and _is_weight(flow, mixture, op)
+        parts.claim([op.id], f"moe.{'router_score' if weighs else 'dispatch'}", rule="follows the choice")
+    elif last is not None and op.id > last.id:
+        _name_after(context, mixture, op, last)
+    else:
+        _name_inside(context, mixture, op)
+
+
+def _between(flow: Flow, mixture: _Mixture, op: Op) -> bool:
+    """Whether `op` lies on the way from the router's scores to the choice."""
+    return op.id > mixture.router.id and flow.values[op.outputs[0]].shape == flow.values[mixture.router.outputs[0]].shape
+
+
+def _is_weight(flow: Flow, mixture: _Mixture, op: Op) -> bool:
+    """Numbers beside the choice, one for each chosen expert or their sum; not indices."""
+    chosen = flow.values[mixture.choice.outputs[0]].shape
+    out = flow.values[op.outputs[0]]
+    return out.dtype.startswith(("float", "bfloat")) and out.shape[:-1] == chosen[:-1]
+
+
+def _is_bias(flow: Flow, op: Op) -> bool:
+    """Adds the chosen rows of a parameter."""
+    if op.name != "add":
+        return False
+    makers = [flow.maker(value) for value in op.inputs]
+    return any(m is not None and m.name == "getitem" and flow.weight(m.inputs[0]) is not None for m in makers)
+
+
+def _name_after(context: Context, mixture: _Mixture, op: Op, last: Op) -> None:
+    bias = _is_bias(context.flow, op) and bool(set(op.inputs) & set(last.outputs))
+    role = "expert_down" if bias else "combine"
+    context.parts.claim([op.id], f"moe.{role}", rule="after the last weight of the experts")
+
+
+def _name_inside(context: Context, mixture: _Mixture, op: Op) -> None:
+    """Between the experts' weights."""
+    flow = context.flow
+    both = op.name == "mul" and len(set(op.inputs) & mixture.expert) == 2
+    parts = [flow.maker(value) for value in op.inputs]
+    gated = both and not any(part is not None and part.name == "sigmoid" for part in parts)
+    ups = {value for weight in mixture.weights for value in weight.outputs}
+    if _is_bias(flow, op) and set(op.inputs) & ups:
+        also = tuple(context.parts[mixture.weights[0].id].also)
+        cuts = [user.id for value in op.outputs for user in flow.consumers(value) if user.name in ("chunk", "getitem")]
+        also = ("moe.expert_gate",) if cuts else also
+        context.parts.claim([op.id, *cuts], "moe.expert_up", also=also, rule="bias of the experts' first weight")
+        return
+    role = "expert_multiply" if gated else "expert_activation"
+    context.parts.claim([op.id], f"moe.{role}", rule="between the experts' weights")
