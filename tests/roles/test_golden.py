@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,9 @@ def listing(trace) -> str:
     return "\n".join(lines) + "\n"
 
 
+@pytest.mark.skipif(
+    version("transformers") < "5.23", reason="older transformers call other functions: the lists were read with 5.23"
+)
 @pytest.mark.parametrize(("model", "attention", "run"), CASES)
 def test_the_stage_list_is_the_one_that_was_read(trace_of, model, attention, run):
     actual = listing(trace_of(f"preset:{model}", scenario_of(attention, run)))

@@ -80,4 +80,4 @@ def test_one_different_number_is_a_different_block(trace_of):
 def test_layers_of_a_block_are_written_short(trace_of):
     folded = fold_graph(graph_of(trace_of("gemma3_text", Scenario(seq=24))))
 
-    assert [block.span for block in folded.blocks[0]] == ["0-10", "5-11:6"]
+    assert [block.span for block in folded.blocks[0]] == ["0-4,6-10", "5-11:6"]
