@@ -6,12 +6,10 @@ projection. No walk crosses the trunk.
 
 from __future__ import annotations
 
-__all__ = ["Attention", "find_attentions", "name_attention"]
-
-from dataclasses import dataclass, field
+__all__ = ["find_attentions", "name_attention"]
 
 from inspector.records import Op
-from inspector.roles.context import Context
+from inspector.roles.context import Attention, Context
 from inspector.roles.flow import FUSED_ATTENTION
 from inspector.roles.operands import name_operands
 from inspector.roles.outputs import name_output
@@ -19,22 +17,6 @@ from inspector.roles.scores import walk_scores
 
 _PASSING = frozenset({"plumb", "view", "select"})
 _PASSING_NAMES = frozenset({"mul", "masked_fill", "sub", "pad", "where", "nan_to_num"})
-
-
-@dataclass(slots=True)
-class Attention:
-    """One attention: its anchor and the values where the walks start.
-
-    query, key, value: operands of the products. result: the weighted sum. section: `attention` or `cross_attention`.
-    """
-
-    anchor: int
-    query: int
-    key: int
-    value: int
-    result: int
-    section: str = "attention"
-    ops: list[int] = field(default_factory=list)
 
 
 def find_attentions(context: Context) -> list[Attention]:
@@ -58,7 +40,7 @@ def _fused(context: Context, op: Op) -> Attention:
     context.parts.claim([op.id], "attention.fused", also=tuple(also), rule="one kernel from scores to weighted sum")
     values = list(op.inputs)
     query, key, value = (named.get(name, values[index]) for index, name in enumerate(("query", "key", "value")))
-    return Attention(op.id, query, key, value, op.outputs[0])
+    return Attention(op.id, query, key, value, op.outputs[0], op.id)
 
 
 def _by_softmax(context: Context, softmax: Op) -> Attention | None:
@@ -78,7 +60,7 @@ def _by_softmax(context: Context, softmax: Op) -> Attention | None:
         name = "weighted_sum" if flow.kind[op.id] == "view" else "sink" if flow.kind[op.id] == "select" else name
         parts.claim([op.id], f"attention.{name}", rule="between softmax and weighted sum")
     parts.claim([product.id], "attention.weighted_sum", rule="probabilities times values")
-    return Attention(softmax.id, walk.query, walk.key, values[0], product.outputs[0])
+    return Attention(softmax.id, walk.query, walk.key, values[0], product.outputs[0], walk.product.id, walk.key_axis)
 
 
 def _to_weighted_sum(context: Context, value: int) -> tuple[list[Op], Op | None, int]:

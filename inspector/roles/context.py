@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["Context"]
+__all__ = ["Attention", "Context"]
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from inspector.records import Concrete
 from inspector.roles.flow import Flow
@@ -12,6 +13,22 @@ from inspector.roles.norms import Norm
 from inspector.roles.parts import Parts
 from inspector.roles.rope import Rope
 from inspector.roles.trunk import Residual
+
+
+class Attention(NamedTuple):
+    """One attention: its anchor and the values where the walks start.
+
+    query, key, value: operands of the products. result: the weighted sum. product: the op that makes the scores (the
+    anchor itself where one kernel does all). key_axis: the axis of its result where the keys are, from the right.
+    """
+
+    anchor: int
+    query: int
+    key: int
+    value: int
+    result: int
+    product: int
+    key_axis: int = -1
 
 
 @dataclass(slots=True)
@@ -26,6 +43,7 @@ class Context:
     parts: Parts
     norms: list[Norm] = field(default_factory=list)
     ropes: list[Rope] = field(default_factory=list)
+    attentions: list[Attention] = field(default_factory=list)
     residuals: list[Residual] = field(default_factory=list)
     norm_of: dict[int, Norm] = field(default_factory=dict)
     rope_of: dict[int, Rope] = field(default_factory=dict)

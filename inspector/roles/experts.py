@@ -137,7 +137,9 @@ def _name_one(context: Context, mixture: _Mixture, op: Op, last: Op | None) -> N
 
 def _between(flow: Flow, mixture: _Mixture, op: Op) -> bool:
     """Whether `op` lies on the way from the router's scores to the choice."""
-    return op.id > mixture.router.id and flow.values[op.outputs[0]].shape == flow.values[mixture.router.outputs[0]].shape
+    return (
+        op.id > mixture.router.id and flow.values[op.outputs[0]].shape == flow.values[mixture.router.outputs[0]].shape
+    )
 
 
 def _is_weight(flow: Flow, mixture: _Mixture, op: Op) -> bool:

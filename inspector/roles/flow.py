@@ -33,6 +33,9 @@ FUSED_ATTENTION = "scaled_dot_product_attention"
 _ADDED = {"linear": "bias", "conv1d": "bias", "conv2d": "bias", "addmm": "input", "baddbmm": "input", "addbmm": "input"}
 """The operand that a contraction adds to its product."""
 
+_ADDING = frozenset("add sub where masked_fill eq ne lt le gt ge isinf all any".split())
+"""What is done with a mask: added to the scores, or asked which places it hides."""
+
 _WEIGHT_PREP = PLUMB | VIEW | SELECT | frozenset("neg exp mul div add sub cat stack softplus sigmoid".split())
 
 
@@ -81,12 +84,32 @@ class Flow:
     # building
 
     def _leaf_taints(self) -> list[int]:
+        floating = [value.dtype.startswith(("float", "bfloat", "complex")) for value in self.values]
+        masks = self._mask_inputs({value.id for value in self.values if value.kind == "input" and floating[value.id]})
         taint = []
         for value in self.values:
-            floating = value.dtype.startswith(("float", "bfloat", "complex"))
-            leaf = {"parameter": PAR, "input": ACT | IDS if floating else IDS}.get(value.kind, 0)
+            entering = ACT | IDS if floating[value.id] and value.id not in masks else IDS
+            leaf = {"parameter": PAR, "input": entering}.get(value.kind, 0)
             taint.append(leaf if value.producer is None else 0)
         return taint
+
+    def _mask_inputs(self, inputs: set[int]) -> set[int]:
+        """Float inputs that are only ever added or chosen by, views aside: masks and biases, not activations.
+
+        What is to be transformed meets a weight, a norm or another activation in a product.
+        """
+        masks = set(inputs)
+        stands_for = {value: value for value in inputs}
+        for op in self.ops:
+            for name, value in op.operands:
+                leaf = stands_for.get(value)
+                if leaf is None:
+                    continue
+                if _kind(op) in ("plumb", "view", "select"):
+                    stands_for.update(dict.fromkeys(op.outputs, leaf))
+                elif not (op.name in _ADDING or name == "attn_mask"):
+                    masks.discard(leaf)
+        return masks
 
     def _visit(self, op: Op) -> None:
         taint = self.taint

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from inspector.records import Trace
 from inspector.roles.attention import find_attentions, name_attention
 from inspector.roles.blocks import name_regions, number_layers
-from inspector.roles.context import Context
+from inspector.roles.context import Attention, Context
 from inspector.roles.control import name_control
 from inspector.roles.embeddings import name_stem
 from inspector.roles.flow import Flow
@@ -29,6 +29,7 @@ class Naming(NamedTuple):
     flow: Flow
     norms: tuple[Norm, ...]
     ropes: tuple[Rope, ...]
+    attentions: tuple[Attention, ...]
     residuals: tuple[Residual, ...]
     trunk: frozenset[int]
 
@@ -44,6 +45,7 @@ def infer(trace: Trace) -> Naming:
         flow,
         tuple(context.norms),
         tuple(context.ropes),
+        tuple(context.attentions),
         tuple(context.residuals),
         frozenset(context.trunk),
     )
@@ -73,7 +75,8 @@ def _trunk(context: Context) -> None:
 
 
 def _attentions(context: Context) -> None:
-    for attention in find_attentions(context):
+    context.attentions = find_attentions(context)
+    for attention in context.attentions:
         name_attention(context, attention)
 
 

@@ -14,15 +14,16 @@ _CHOICES = frozenset(
     "le lt ge gt eq ne where masked_fill tril triu logical_and logical_not logical_or bitwise_and bitwise_not".split()
 )
 _HIDDEN = -1e4
-"""A float mask hides with numbers far below any score; a position bias never goes there."""
+"""A float mask hides with numbers far below any score, or knows only zero and one number below it."""
 
 
 class ScoreWalk(NamedTuple):
-    """Operands of the product that the scores come from."""
+    """Operands of the product that the scores come from. key_axis: the axis of the keys, counted from the right."""
 
     query: int
     key: int
     product: Op
+    key_axis: int
 
 
 def walk_scores(context: Context, softmax: Op) -> ScoreWalk | None:
@@ -37,7 +38,7 @@ def walk_scores(context: Context, softmax: Op) -> ScoreWalk | None:
         if flow.is_product(op):
             for step, role in steps:
                 parts.claim([step.id], f"attention.{role}", rule="between query times key and softmax")
-            return _product(context, op)
+            return _product(context, op, _key_axis(context, softmax, [step for step, _ in steps]))
         value = _back(context, op, steps)
         if value < 0:
             return None
@@ -126,11 +127,11 @@ def _claim_maximum(context: Context, acts: list[int]) -> None:
 def additive_role(context: Context, value: int) -> str:
     """Whether what is added to the scores hides tokens or prefers places."""
     flow = context.flow
-    known = context.concrete(value)
+    known = context.concrete(value) or context.concrete(flow.through(value, ("plumb", "view")))
     if known is not None:
-        hides = any(number <= _HIDDEN for number in known.values)
-        prefers = any(_HIDDEN < number < 0 or number > 0 for number in known.values)
-        return "mask" if hides or not prefers else "position_bias"
+        numbers = set(known.values)
+        hides = any(number <= _HIDDEN for number in numbers) or (len(numbers) == 2 and max(numbers) == 0)
+        return "mask" if hides or numbers == {0} else "position_bias"
     return "mask" if _comes_from_choice(flow, value) else "position_bias"
 
 
@@ -150,9 +151,32 @@ def _comes_from_choice(flow: Flow, value: int) -> bool:
     return False
 
 
-def _product(context: Context, op: Op) -> ScoreWalk:
+def _key_axis(context: Context, softmax: Op, steps: list[Op]) -> int:
+    """The axis along which a query's probabilities sum to one: that is where the keys are."""
+    rank = context.flow.rank(softmax.inputs[0])
+    dim = softmax.attribute("dim", -1)
+    axis = dim % rank - rank if isinstance(dim, int) and rank else -1
+    turns = sum(op.name in ("transpose", "mT", "adjoint") for op in steps)
+    return {-1: -2, -2: -1}.get(axis, axis) if turns % 2 else axis
+
+
+def _left_holds(op: Op, axis: int) -> bool:
+    """Whether the first factor of a product carries axis `axis` (from the right) of its result."""
+    equation = op.attribute("args")
+    text = equation[0] if isinstance(equation, tuple) and equation else op.attribute("equation")
+    if op.name == "einsum" and isinstance(text, str) and "->" in text and "." not in text:
+        terms, result = text.replace(" ", "").split("->")
+        left, right = terms.split(",")[:2]
+        return result[axis] in left and result[axis] not in right
+    return axis == -2 if op.name != "einsum" else False
+
+
+def _product(context: Context, op: Op, key_axis: int) -> ScoreWalk:
     flow = context.flow
     factors = [value for value in flow.factors(op) if flow.on_act(value)]
+    query, key = factors[:2]
+    if _left_holds(op, key_axis):
+        query, key = key, query
     also = []
     if op.name == "baddbmm":
         added = op.operands[0][1]
@@ -163,4 +187,4 @@ def _product(context: Context, op: Op) -> ScoreWalk:
     context.parts.claim(
         [op.id], "attention.scores", also=tuple(also), rule="product of two activations under a softmax"
     )
-    return ScoreWalk(factors[0], factors[1], op)
+    return ScoreWalk(query, key, op, key_axis)

@@ -13,7 +13,7 @@ __all__ = ["AxisNames"]
 from collections.abc import Iterable
 
 from inspector.records import Op
-from inspector.stage_graph.correspond import correspond
+from inspector.stage_graph.correspond import Apart, correspond
 from inspector.stage_graph.stages import StageGraph
 
 Place = tuple[int, int]
@@ -28,9 +28,11 @@ class AxisNames:
         self._root: dict[Place, Place] = {}
         self._products: dict[Place, tuple[Place, ...]] = {}
         self.names: dict[Place, str] = {}
+        self._attentions = {attention.product: attention for attention in graph.naming.attentions}
         chosen = [graph.trace.ops[index] for index in ops]
         for op in chosen:
             self._unify(op)
+        self._stream = {self._find((value, axis)) for value in graph.naming.trunk for axis in self._axes(value)}
         for op in chosen:
             self._anchor(op)
         for value in graph.naming.trunk:
@@ -62,8 +64,8 @@ class AxisNames:
     def _unify(self, op: Op) -> None:
         if op.effect == "noop" or not op.outputs:
             return
-        path = self._naming.parts[op.id].path
-        for link in correspond(op, [self._shape(value) for value in op.inputs], self._shape(op.outputs[0]), path):
+        shapes = [self._shape(value) for value in op.inputs]
+        for link in correspond(op, shapes, self._shape(op.outputs[0]), self._apart(op)):
             for out in op.outputs if link.every_output else op.outputs[:1]:
                 places = tuple((op.inputs[slot], axis) if slot >= 0 else (out, axis) for slot, axis in link.places)
                 if link.whole is None:
@@ -71,6 +73,17 @@ class AxisNames:
                 else:
                     slot, axis = link.whole
                     self._products[self._find((op.inputs[slot], axis) if slot >= 0 else (out, axis))] = places
+
+    def _axes(self, value: int) -> range:
+        return range(len(self._shape(value)))
+
+    def _apart(self, op: Op) -> Apart | None:
+        """The keys' axis stays apart from the tokens' axis it came from: one counts who looks, one what is looked at."""
+        attention = self._attentions.get(op.id)
+        if attention is not None:
+            return Apart(made=attention.key_axis)
+        summed = self._naming.parts[op.id].path.endswith("attention.weighted_sum") and self._naming.flow.is_product(op)
+        return Apart(made=None) if summed else None
 
     def _join(self, places: tuple[Place, ...]) -> None:
         roots = [self._find(place) for place in places]
@@ -85,7 +98,9 @@ class AxisNames:
     def _name(self, value: int, axis: int, letter: str) -> None:
         rank = len(self._shape(value))
         if -rank <= axis < rank:
-            self.names.setdefault(self._find((value, axis % rank)), letter)
+            place = self._find((value, axis % rank))
+            if letter != "T" or place not in self._stream:  # a token that is looked at may be one that looks
+                self.names.setdefault(place, letter)
 
     def _anchor(self, op: Op) -> None:
         """The axes that a part of the architecture names."""
@@ -107,15 +122,18 @@ class AxisNames:
     def _anchor_attention(self, op: Op, role: str) -> None:
         flow = self._naming.flow
         if role == "scores" and flow.is_product(op):
-            query = next(value for value in flow.factors(op) if flow.on_act(value))
-            self._name(op.outputs[0], -1, "T")
-            self._name(query, -1, "K")
+            attention = self._attentions[op.id]
+            self._name(op.outputs[0], attention.key_axis, "T")
+            turned = op.name != "einsum" and attention.query == flow.factors(op)[-1]
+            self._name(attention.query, -2 if turned else -1, "K")
             if len(self._shape(op.outputs[0])) == 4:
                 self._name(op.outputs[0], 1, "H")
         elif role == "weighted_sum" and flow.is_product(op):
             self._name(op.outputs[0], -1, "Kv")
         elif role == "fused" and len(op.inputs) >= 3:
             self._anchor_fused(*op.inputs[:3])
+            for mask in op.inputs[3:]:
+                self._name(mask, -1, "T")
         elif role == "cache_update" and flow.kind[op.id] == "join":
             dim = op.attribute("dim", 0)
             self._name(op.outputs[0], dim if isinstance(dim, int) else 0, "T")

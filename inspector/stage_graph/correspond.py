@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Link", "correspond"]
+__all__ = ["Apart", "Link", "correspond"]
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -14,6 +14,16 @@ Slot = tuple[int, int]
 """(operand number, or -1 for the result; axis)."""
 
 
+class Apart(NamedTuple):
+    """What a product of attention does not link.
+
+    made: the axis of the scores (from the right) that is a new one, that of the keys; None for the weighted sum, which
+    does not link the axis it sums over.
+    """
+
+    made: int | None
+
+
 class Link(NamedTuple):
     """`places` are one axis, or, with `whole`, they are the parts that the axis `whole` is joined of."""
 
@@ -22,15 +32,15 @@ class Link(NamedTuple):
     every_output: bool = False
 
 
-def correspond(op: Op, inputs: Sequence[Shape], output: Shape, path: str) -> list[Link]:
-    """The links of one op. `path` is its role: query rows and key columns of a score matrix stay apart."""
+def correspond(op: Op, inputs: Sequence[Shape], output: Shape, apart: Apart | None) -> list[Link]:
+    """The links of one op."""
     rule = _RULES.get(op.name)
     if rule is not None:
-        return rule(op, inputs, output, path)
-    return _aligned(op, inputs, output, path)
+        return rule(op, inputs, output, apart)
+    return _aligned(op, inputs, output, apart)
 
 
-def _aligned(op: Op, inputs: Sequence[Shape], output: Shape, path: str) -> list[Link]:
+def _aligned(op: Op, inputs: Sequence[Shape], output: Shape, apart: Apart | None) -> list[Link]:
     """Element by element: axes counted from the right, where the sizes agree."""
     return [
         Link(((slot, len(shape) - back), (-1, len(output) - back)))
@@ -40,7 +50,7 @@ def _aligned(op: Op, inputs: Sequence[Shape], output: Shape, path: str) -> list[
     ]
 
 
-def _same_rank(op: Op, inputs: Sequence[Shape], output: Shape, path: str) -> list[Link]:
+def _same_rank(op: Op, inputs: Sequence[Shape], output: Shape, apart: Apart | None) -> list[Link]:
     """Axes in their places, where the sizes agree; every part of a split alike."""
     if not inputs or len(inputs[0]) != len(output):
         return []
@@ -49,29 +59,49 @@ def _same_rank(op: Op, inputs: Sequence[Shape], output: Shape, path: str) -> lis
     ]
 
 
-def _linear(op: Op, inputs: Sequence[Shape], output: Shape, path: str) -> list[Link]:
+def _linear(op: Op, inputs: Sequence[Shape], output: Shape, apart: Apart | None) -> list[Link]:
     source, weight = inputs[0], inputs[1]
     links = [Link(((0, axis), (-1, axis))) for axis in range(len(source) - 1)]
     links += [Link(((0, len(source) - 1), (1, len(weight) - 1))), Link(((1, 0), (-1, len(output) - 1)))]
     return links + [Link(((2, 0), (-1, len(output) - 1))) for _ in inputs[2:3]]
 
 
-def _addmm(op: Op, inputs: Sequence[Shape], output: Shape, path: str) -> list[Link]:
+def _addmm(op: Op, inputs: Sequence[Shape], output: Shape, apart: Apart | None) -> list[Link]:
     bias = [Link(((0, len(inputs[0]) - 1), (-1, 1)))] if inputs[0] and inputs[0][-1] == output[1] else []
     return [Link(((1, 0), (-1, 0))), Link(((1, 1), (2, 0))), Link(((2, 1), (-1, 1))), *bias]
 
 
-def _matmul(op: Op, inputs: Sequence[Shape], output: Shape, path: str) -> list[Link]:
+def _matmul(op: Op, inputs: Sequence[Shape], output: Shape, apart: Apart | None) -> list[Link]:
     first = 1 if op.name == "baddbmm" else 0
     left, right = inputs[first], inputs[first + 1]
     if len(left) < 2 or len(right) < 2:
         return []
     links = _batch(first, left, right, output)
-    links.append(Link(((first, len(left) - 2), (-1, len(output) - 2))))
-    if not path.endswith("attention.scores"):
+    if apart is None or apart.made != -2:
+        links.append(Link(((first, len(left) - 2), (-1, len(output) - 2))))
+    if apart is None or apart.made != -1:
         links.append(Link(((first + 1, len(right) - 1), (-1, len(output) - 1))))
-    if not path.endswith("attention.weighted_sum"):
+    if apart is None or apart.made is not None:
         links.append(Link(((first, len(left) - 1), (first + 1, len(right) - 2))))
+    return links
+
+
+def _einsum(op: Op, inputs: Sequence[Shape], output: Shape, apart: Apart | None) -> list[Link]:
+    """One axis per letter."""
+    said = op.attribute("args", op.attribute("equation"))
+    equation = said[0] if isinstance(said, tuple) and said else said
+    if not isinstance(equation, str) or "->" not in equation or "." in equation:
+        return []
+    terms, result = equation.replace(" ", "").split("->")
+    places: dict[str, list[Slot]] = {}
+    for slot, term in enumerate(terms.split(",")):
+        for axis, letter in enumerate(term):
+            places.setdefault(letter, []).append((slot, axis))
+    summed = [] if apart is not None and apart.made is None else [letter for letter in places if letter not in result]
+    links = [Link(tuple(places[letter])) for letter in summed]
+    for axis, letter in enumerate(result):
+        if apart is None or apart.made != axis - len(result):
+            links.append(Link((*places[letter], (-1, axis))))
     return links
 
 
@@ -84,7 +114,7 @@ def _batch(first: int, left: Shape, right: Shape, output: Shape) -> list[Link]:
     ]
 
 
-def _attention(op: Op, inputs: Sequence[Shape], output: Shape, path: str) -> list[Link]:
+def _attention(op: Op, inputs: Sequence[Shape], output: Shape, apart: Apart | None) -> list[Link]:
     query, key, value = inputs[:3]
     rank = len(output)
     links = [Link(((0, axis), (-1, axis))) for axis in range(rank - 1)]
@@ -97,7 +127,7 @@ def _attention(op: Op, inputs: Sequence[Shape], output: Shape, path: str) -> lis
     ]
 
 
-def _embedding(op: Op, inputs: Sequence[Shape], output: Shape, path: str) -> list[Link]:
+def _embedding(op: Op, inputs: Sequence[Shape], output: Shape, apart: Apart | None) -> list[Link]:
     index = inputs[0]
     return [
         *(Link(((0, axis), (-1, axis))) for axis in range(len(index))),
@@ -105,7 +135,7 @@ def _embedding(op: Op, inputs: Sequence[Shape], output: Shape, path: str) -> lis
     ]
 
 
-def _transpose(op: Op, inputs: Sequence[Shape], output: Shape, path: str) -> list[Link]:
+def _transpose(op: Op, inputs: Sequence[Shape], output: Shape, apart: Apart | None) -> list[Link]:
     order = _order(op, len(output))
     return [Link(((0, before), (-1, after))) for after, before in enumerate(order)]
 
@@ -127,7 +157,7 @@ def _order(op: Op, rank: int) -> list[int]:
     return order
 
 
-def _reshape(op: Op, inputs: Sequence[Shape], output: Shape, path: str) -> list[Link]:
+def _reshape(op: Op, inputs: Sequence[Shape], output: Shape, apart: Apart | None) -> list[Link]:
     """Axes that are kept, cut in parts, or joined of parts, by walking both shapes to equal products."""
     shape = inputs[0]
     links: list[Link] = []
@@ -166,7 +196,7 @@ def _block(one: list[int], two: list[int]) -> list[Link]:
     return []
 
 
-def _index(op: Op, inputs: Sequence[Shape], output: Shape, path: str) -> list[Link]:
+def _index(op: Op, inputs: Sequence[Shape], output: Shape, apart: Apart | None) -> list[Link]:
     """Indexing with slices, numbers and new axes. Indexing with tensors says nothing about axes."""
     if len(inputs) != 1:
         return []
@@ -190,14 +220,14 @@ def _index(op: Op, inputs: Sequence[Shape], output: Shape, path: str) -> list[Li
     return links
 
 
-def _unsqueeze(op: Op, inputs: Sequence[Shape], output: Shape, path: str) -> list[Link]:
+def _unsqueeze(op: Op, inputs: Sequence[Shape], output: Shape, apart: Apart | None) -> list[Link]:
     dim = op.attribute("dim", 0)
     new = dim % len(output) if isinstance(dim, int) else 0
     kept = [axis for axis in range(len(output)) if axis != new]
     return [Link(((0, before), (-1, after))) for before, after in enumerate(kept)]
 
 
-def _join(op: Op, inputs: Sequence[Shape], output: Shape, path: str) -> list[Link]:
+def _join(op: Op, inputs: Sequence[Shape], output: Shape, apart: Apart | None) -> list[Link]:
     """Along all axes but the one that is joined."""
     dim = op.attribute("dim", 0)
     joined = dim % len(output) if isinstance(dim, int) and output else 0
@@ -210,7 +240,7 @@ def _join(op: Op, inputs: Sequence[Shape], output: Shape, path: str) -> list[Lin
     ]
 
 
-Rule = Callable[[Op, Sequence[Shape], Shape, str], list[Link]]
+Rule = Callable[[Op, Sequence[Shape], Shape, Apart | None], list[Link]]
 
 _RULES: dict[str, Rule] = {
     "addmm": _addmm,
@@ -218,6 +248,7 @@ _RULES: dict[str, Rule] = {
     "bmm": _matmul,
     "cat": _join,
     "chunk": _same_rank,
+    "einsum": _einsum,
     "embedding": _embedding,
     "flatten": _reshape,
     "getitem": _index,

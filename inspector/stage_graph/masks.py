@@ -43,11 +43,13 @@ def describe(mask: Concrete) -> MaskKind:
 
 def _planes(mask: Concrete, queries: int, keys: int) -> list[list[Span]]:
     """For each (S, T) plane the span of each query, from the runs alone: a long mask is never spelled out."""
+    two = len(set(mask.values)) == 2 and max(mask.values) == 0  # zero and one number below it, however large
+    hidden = max(min(mask.values), _HIDDEN) if two else _HIDDEN
     spans: list[Span] = []
     row: list[Span] = []
     place = 0
     for value, count in zip(mask.values, mask.counts, strict=True):
-        seen = value if isinstance(value, bool) else value > _HIDDEN
+        seen = value if isinstance(value, bool) else value > hidden
         left = count
         while left:
             step = min(left, keys - place)

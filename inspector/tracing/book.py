@@ -10,11 +10,51 @@ from __future__ import annotations
 __all__ = ["Book"]
 
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+
+class Region(NamedTuple):
+    """Which elements of its memory a tensor covers."""
+
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    @staticmethod
+    def of(tensor: Tensor) -> Region:
+        try:
+            return Region(tensor.storage_offset(), tuple(tensor.shape), tensor.stride())
+        except (NotImplementedError, RuntimeError):  # no layout to speak of: it may be anywhere
+            return Region(0, (), ())
+
+    def may_overlap(self, other: Region) -> bool:
+        """False only where no element can be shared: the halves of a `chunk` are told apart."""
+        if self.stride != other.stride or not self.stride:
+            return True
+        reach = [(step, max(one, two)) for step, one, two in zip(self.stride, self.shape, other.shape, strict=True)]
+        return _reachable(abs(self.offset - other.offset), sorted(reach, reverse=True))
+
+
+def _reachable(distance: int, axes: list[tuple[int, int]]) -> bool:
+    """Whether `distance` is a sum of steps, fewer along each axis than it has elements, forwards or backwards."""
+    if not axes:
+        return distance == 0
+    (step, size), rest = axes[0], axes[1:]
+    if not step:
+        return _reachable(distance, rest)
+    nearest = distance // step
+    return any(abs(count) < size and _reachable(abs(distance - count * step), rest) for count in (nearest, nearest + 1))
+
+
+class Write(NamedTuple):
+    """A value that was written in place, and where."""
+
+    value: int
+    region: Region
 
 
 class Book:
@@ -29,7 +69,7 @@ class Book:
         self._values: dict[int, tuple[Any, int]] = {}
         self._storage: list[int] = []
         self._version: list[int] = []
-        self._writes: dict[int, list[int]] = {}
+        self._writes: dict[int, list[Write]] = {}
         self._named: dict[int, tuple[Tensor, str, str]] = {}
         self._hold: list[Tensor] = []
         self.kinds: list[str] = []
@@ -52,7 +92,7 @@ class Book:
         if self._writes:
             written = self._writes.get(self._storage[value])
             if written is not None and len(written) > self._version[value]:
-                return self._sync(tensor, value, written)
+                return self._after_writes(tensor, value, written)
         return value
 
     def knows(self, tensor: Tensor) -> bool:
@@ -75,7 +115,7 @@ class Book:
         storage = _storage(tensor)
         writes = self._writes.setdefault(storage, [])
         value = self._add(tensor, "op", None, storage)
-        writes.append(value)
+        writes.append(Write(value, Region.of(tensor)))
         self._version[value] = len(writes)
         return value
 
@@ -84,8 +124,13 @@ class Book:
         kind, name = ("orphan", None) if named is None else (named[1], named[2])
         return self._add(tensor, kind, name, _storage(tensor))
 
-    def _sync(self, tensor: Tensor, old: int, written: list[int]) -> int:
-        since = tuple(written[self._version[old] :])
+    def _after_writes(self, tensor: Tensor, old: int, written: list[Write]) -> int:
+        """The value of `tensor` now that its memory was written: another one where a write could have reached it."""
+        region = Region.of(tensor)
+        since = tuple(write.value for write in written[self._version[old] :] if region.may_overlap(write.region))
+        self._version[old] = len(written)
+        if not since:
+            return old
         new = self._add(tensor, "op", None, self._storage[old])
         self.syncs.append((old, since, new))
         return new

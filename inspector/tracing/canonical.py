@@ -31,7 +31,7 @@ class Seen(NamedTuple):
 def canonical(watcher: Watcher, roots: Iterable[int]) -> Seen:
     """The canonical form of what `watcher` saw. `roots`: values to keep even where no op touches them."""
     records = watcher.records
-    makers = {value: index for index, raw in enumerate(records) for value in raw.outputs if raw.effect != "noop"}
+    makers = {value: index for index, raw in enumerate(records) for value in _made(raw)}
     order = _order(watcher, makers)
     place: dict[int, int] = {}
     ops: list[Op] = []
@@ -48,6 +48,14 @@ def canonical(watcher: Watcher, roots: Iterable[int]) -> Seen:
     for value in roots:
         placed(value)
     return Seen(tuple(ops), tuple(values), place)
+
+
+def _made(raw: Raw) -> list[int]:
+    """The values that a call made: an operand that it hands back was there before."""
+    if raw.effect == "noop":
+        return []
+    read = set(_refs((raw.args, raw.kwargs)))
+    return [value for value in raw.outputs if value not in read]
 
 
 def _order(watcher: Watcher, makers: dict[int, int]) -> list[int]:
@@ -132,7 +140,7 @@ def _content(watcher: Watcher, makers: dict[int, int], indices: list[int], numbe
 
     for index in indices:
         raw = watcher.records[index]
-        content = f"{raw.spec.call}{text(raw.args)}{text(raw.kwargs)}{watcher.modules[raw.module]}"
+        content = f"{raw.spec.call}{text(raw.args)}{text(raw.kwargs)}"
         digests[index] = hashlib.blake2b(content.encode(), digest_size=16).digest()
     return digests
 

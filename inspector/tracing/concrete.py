@@ -22,7 +22,7 @@ def concrete_of(tensor: Tensor) -> Concrete:
     >>> concrete_of(torch.tensor([[0, 0, 1], [0, 0, 0]]))[2:4]
     ((0, 1, 0), (2, 1, 3))
     """
-    flat = tensor.detach().reshape(-1)
+    flat = tensor.detach().cpu().reshape(-1)
     dtype = str(tensor.dtype).removeprefix("torch.")
     if not flat.numel():
         return Concrete(tuple(tensor.shape), dtype, (), (), "")

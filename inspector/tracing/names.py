@@ -18,7 +18,8 @@ _ALIASES = {
     "amin": "min",
     "and": "bitwise_and",
     "bfloat16": "to",
-    "bool_cast": "to",
+    "byte": "to",
+    "char": "to",
     "clip": "clamp",
     "concat": "cat",
     "concatenate": "cat",
@@ -35,6 +36,7 @@ _ALIASES = {
     "less": "lt",
     "less_equal": "le",
     "long": "to",
+    "mod": "remainder",
     "multiply": "mul",
     "negative": "neg",
     "not_equal": "ne",
@@ -44,6 +46,7 @@ _ALIASES = {
     "rmatmul": "matmul",
     "rmul": "mul",
     "ror": "bitwise_or",
+    "short": "to",
     "rtruediv": "rdiv",
     "subtract": "sub",
     "swapaxes": "transpose",
@@ -96,7 +99,6 @@ _DONORS = {
     "new_full": {0},
     "new_tensor": {0},
     "new_empty_strided": {0},
-    "is_same_size": {0, 1},
 }
 """Positions of the tensors that lend only a shape, a dtype or a device: no value flows from them."""
 
@@ -186,6 +188,9 @@ def _make_spec(function: Callable[..., Any]) -> Spec:
     if raw in ("__get__", "__set__", "__delete__"):
         attribute = getattr(getattr(function, "__self__", None), "__name__", "")
         name = _TENSOR_PROPERTIES.get(attribute, attribute)
+        if raw == "__set__" and attribute == "data":  # y.data = x: from here on y holds what x holds
+            arguments = ("input", "src")
+            return Spec("copy", "Tensor.data=", arguments, None, frozenset(), False, False, True, False, False)
         ignored = raw != "__get__" or attribute not in _TENSOR_PROPERTIES
         return Spec(name, f"Tensor.{attribute}", ("input",), None, frozenset(), ignored, False, False, False, False)
     raw = raw.rpartition(".")[2] if raw.endswith(".default") else raw

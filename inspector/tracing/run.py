@@ -91,8 +91,9 @@ def observe(subject: Subject, scenario: Scenario) -> Trace:
     """See `inspector.tracing.observe`."""
     scenario, notes = subject.settle(scenario)
     module, shadows = _build(subject, scenario)
-    run = _run(subject, module, shadows, scenario)
-    symbols = _symbols(subject, module, shadows, scenario, run)
+    with _unchanged(module):
+        run = _run(subject, module, shadows, scenario)
+        symbols = _symbols(subject, module, shadows, scenario, run)
     return Trace(
         model=_info(subject, module),
         scenario=scenario,
@@ -106,6 +107,18 @@ def observe(subject: Subject, scenario: Scenario) -> Trace:
         notes=(*subject.notes, *notes, *_watching_notes(module)),
         tool=_versions(),
     )
+
+
+@contextmanager
+def _unchanged(module: nn.Module) -> Iterator[None]:
+    """Give a user's module its buffers back, and everybody torch's random numbers: looking must not change a thing."""
+    kept = [(buffer, buffer.clone()) for buffer in module.buffers() if buffer.device.type != "meta"]
+    devices = {tensor.device for tensor in module.parameters() if tensor.device.type == "cuda"}
+    with torch.random.fork_rng(devices=devices):
+        yield
+    with torch.no_grad():
+        for buffer, before in kept:
+            buffer.copy_(before)
 
 
 def _build(subject: Subject, scenario: Scenario) -> tuple[nn.Module, Shadows]:
@@ -128,7 +141,7 @@ def _at_fault(subject: Subject, doing: str) -> Iterator[None]:
         yield
     except InspectorError:
         raise
-    except Exception as error:  # a model may raise anything
+    except (Exception, SystemExit) as error:  # a model may raise anything
         reason = str(error).strip().split("\n")[0]
         raise TraceFailed(
             f"{subject.name}: {doing} failed",

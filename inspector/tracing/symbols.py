@@ -127,7 +127,8 @@ def transfer(
     differ, fewer of them are asked for; where even then two answers are possible, the dimension counts as unsolved.
     """
     symbols: dict[int, tuple[str, ...]] = {}
-    deep, shallow = _signatures(ops, values), _signatures(small_ops, small_values)
+    numbers: dict[object, int] = {}
+    deep, shallow = _signatures(ops, values, numbers), _signatures(small_ops, small_values, numbers)
     left = list(range(len(ops)))
     for reach in _WINDOWS:
         known = _answers(shallow, small_ops, small_symbols, reach)
@@ -152,13 +153,14 @@ def _touched(op: Op) -> tuple[int, ...]:
     return (*op.inputs, *(value for _, value in op.donors), *op.outputs)
 
 
-def _signatures(ops: Sequence[Op], values: Sequence[Value]) -> list[int]:
-    """What each op is, without its place: its call, its arguments, and the shapes it touches."""
+def _signatures(ops: Sequence[Op], values: Sequence[Value], numbers: dict[object, int]) -> list[int]:
+    """What each op is, without its place: its call, its arguments and the shapes it touches. Equal ones get one number."""
     shapes = [value.shape for value in values]
-    return [
-        hash((op.call, op.attributes, tuple([shapes[value] for value in _touched(op)]), op.effect == "noop"))
-        for op in ops
-    ]
+    signatures = []
+    for op in ops:
+        touched = tuple([shapes[value] for value in _touched(op)])
+        signatures.append(numbers.setdefault((op.call, op.attributes, touched, op.effect == "noop"), len(numbers)))
+    return signatures
 
 
 def _window(signatures: Sequence[int], index: int, reach: int) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Raw", "Ref", "Watcher"]
 
+import numbers
 import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple, Self
@@ -18,6 +19,8 @@ from inspector.tracing.shadows import Shadows, call
 
 _ATOMS = frozenset((int, float, bool, str, type(None)))
 _LARGEST_SNAPSHOT = 1 << 26
+_LONGEST_VECTOR = 1 << 12
+_LARGEST_INPUT = 1 << 16
 
 
 class Ref(int):
@@ -25,7 +28,7 @@ class Ref(int):
 
 
 class Raw(NamedTuple):
-    """One call as it was seen. `outputs` are value ids; `reads` are those of all tensor arguments, in order."""
+    """One call as it was seen: value ids stand where tensors stood. `module` is an index into `Watcher.modules`."""
 
     spec: Spec
     args: tuple[Any, ...]
@@ -52,10 +55,8 @@ class Watcher(TorchFunctionMode):
         self.modules: list[tuple[str, str]] = [("", type(module).__name__)]
         self._shadows = shadows
         self.concrete: list[bool] = []
-        self._stack = [0]
-        self._paths = {id(child): index for index, child in enumerate(self._register(module))}
-        self._thread = threading.get_ident()
-        self._call: Any = None
+        self.stack = [0]
+        self.paths = {id(child): index for index, child in enumerate(self._register(module))}
 
     def _register(self, module: nn.Module) -> list[nn.Module]:
         named = list(module.named_modules())
@@ -65,18 +66,19 @@ class Watcher(TorchFunctionMode):
     # entering and leaving
 
     def __enter__(self) -> Self:
-        self._call = nn.Module.__call__
-        nn.Module.__call__ = _module_call(self, self._call)  # type: ignore[method-assign]
+        _WATCHING.enter(self)
         try:
             super().__enter__()
         except BaseException:
-            nn.Module.__call__ = self._call  # type: ignore[method-assign]
+            _WATCHING.leave(self)
             raise
         return self
 
     def __exit__(self, *exc: object) -> None:
-        nn.Module.__call__ = self._call  # type: ignore[method-assign]
-        super().__exit__(*exc)
+        try:
+            super().__exit__(*exc)
+        finally:
+            _WATCHING.leave(self)
 
     # what is seen
 
@@ -102,7 +104,7 @@ class Watcher(TorchFunctionMode):
         if not seen and not isinstance(out, (Tensor, tuple, list)):
             return out  # not about tensors
         effect, outputs = self._outputs(spec, args, kwargs, out, seen, concrete)
-        self.records.append(Raw(spec, encoded, keywords, self._stack[-1], outputs, effect))
+        self.records.append(Raw(spec, encoded, keywords, self.stack[-1], outputs, effect))
         return out
 
     def _encode(self, value: Any, seen: list[tuple[Tensor, int]]) -> Any:
@@ -123,6 +125,8 @@ class Watcher(TorchFunctionMode):
                 self._encode(value.stop, seen),
                 self._encode(value.step, seen),
             )
+        if isinstance(value, numbers.Number) and hasattr(value, "item"):
+            return value.item()  # numpy's numbers: 1 / np.sqrt(64)
         return "..." if value is Ellipsis else str(value)
 
     def _read(self, tensor: Tensor) -> int:
@@ -134,10 +138,27 @@ class Watcher(TorchFunctionMode):
                 old, since, new = book.syncs[-1]
                 self.concrete.append(self.concrete[old] and all(self.concrete[value] for value in since))
                 inputs = tuple(map(Ref, (old, *since)))
-                self.records.append(Raw(_SYNC, inputs, {}, self._stack[-1], (new,), "view"))
+                self.records.append(Raw(_SYNC, inputs, {}, self.stack[-1], (new,), "view"))
             else:
                 self.concrete.append(self._leaf_is_concrete(tensor, book.kinds[index]))
+                self._keep_input(tensor, index)
+                self._keep_vector(tensor, index)
         return index
+
+    def _keep_input(self, tensor: Tensor, index: int) -> None:
+        """A float input may be a mask: only its contents can tell."""
+        if self.book.kinds[index] == "input" and tensor.is_floating_point() and tensor.numel() <= _LARGEST_INPUT:
+            twin = self._shadows.twin(tensor)
+            if twin is not None and twin.numel():
+                self.snapshots[index] = twin.detach().clone()
+
+    def _keep_vector(self, tensor: Tensor, index: int) -> None:
+        """A short vector that came with the model (rotary frequencies) says in full what its tables only round."""
+        kind = self.book.kinds[index]
+        if self.concrete[index] and kind in ("buffer", "constant") and tensor.dim() == 1 and tensor.is_floating_point():
+            twin = self._shadows.twin(tensor)
+            if twin is not None and 0 < twin.numel() <= _LONGEST_VECTOR:
+                self.snapshots[index] = twin.detach().clone()
 
     def _leaf_is_concrete(self, tensor: Tensor, kind: str) -> bool:
         if kind == "parameter":
@@ -169,14 +190,13 @@ class Watcher(TorchFunctionMode):
         self, spec: Spec, args: Any, kwargs: Any, out: Any, seen: list[tuple[Tensor, int]], concrete: bool
     ) -> tuple[str, tuple[int, ...]]:
         book = self.book
-        target = kwargs.get("out") if "out" in kwargs else args[0] if spec.inplace and args else None
-        if target is None and kwargs.get("inplace") is True and out is args[0]:
-            target = out
-        if isinstance(target, Tensor):
-            if not concrete and target.device.type == "meta":
-                self._shadows.forget(target)
-            self.concrete.append(concrete)
-            return "inplace", (book.write(target),)
+        targets = self._written(spec, args, kwargs, out)
+        if targets:
+            for target in targets:
+                if not concrete and target.device.type == "meta":
+                    self._shadows.forget(target)
+            self.concrete.extend([concrete] * len(targets))
+            return "inplace", tuple([book.write(target) for target in targets])
         if isinstance(out, Tensor):
             for tensor, index in seen:
                 if tensor is out:
@@ -191,6 +211,14 @@ class Watcher(TorchFunctionMode):
             shared = found and all(book.storage(value) in storages for value in found)
             return ("view" if shared else ""), tuple(found)
         return "", ()
+
+    @staticmethod
+    def _written(spec: Spec, args: Any, kwargs: dict[str, Any], out: Any) -> list[Tensor]:
+        """The tensors that a call wrote into."""
+        target = kwargs.get("out") if "out" in kwargs else args[0] if spec.inplace and args else None
+        if target is None and kwargs.get("inplace") is True and args and out is args[0]:
+            target = out
+        return _tensors(target if isinstance(target, (tuple, list)) else [target])
 
     def _one_output(self, tensor: Tensor, seen: list[tuple[Tensor, int]], storages: set[int], concrete: bool) -> int:
         for known, index in seen:
@@ -211,7 +239,7 @@ class Watcher(TorchFunctionMode):
         saved = {name: getattr(functional, name) for name in names}
         try:
             for name in names:
-                setattr(functional, name, lambda *_: False)
+                setattr(functional, name, _unseen(saved[name]))
             super().__enter__()
             try:
                 return function(*args, **kwargs)
@@ -220,6 +248,12 @@ class Watcher(TorchFunctionMode):
         finally:
             for name, value in saved.items():
                 setattr(functional, name, value)
+
+
+def _unseen(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Tells this thread that no mode is active, and every other one the truth."""
+    thread = threading.get_ident()
+    return lambda *args: threading.get_ident() != thread and original(*args)
 
 
 def _tensors(out: Any) -> list[Tensor]:
@@ -233,17 +267,50 @@ def _tensors(out: Any) -> list[Tensor]:
     return found
 
 
-def _module_call(watcher: Watcher, original: Callable[..., Any]) -> Callable[..., Any]:
-    stack, paths = watcher._stack, watcher._paths
+class _Watching:
+    """The one patch of `nn.Module.__call__`, shared by all watchers of all threads.
 
-    def watched(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        index = paths.get(id(module))
-        if index is None or threading.get_ident() != watcher._thread:
-            return original(module, *args, **kwargs)
-        stack.append(index)
-        try:
-            return original(module, *args, **kwargs)
-        finally:
-            stack.pop()
+    It is there from the first watcher's entering to the last one's leaving, in whatever order they come and go; each
+    thread's calls go to the watcher that was entered last in that thread.
+    """
 
-    return watched
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+        self._active = threading.local()
+        self._original: Any = None
+
+    def enter(self, watcher: Watcher) -> None:
+        with self._lock:
+            if not self._count:
+                self._original = nn.Module.__call__
+                nn.Module.__call__ = self._dispatching(self._original)  # type: ignore[method-assign]
+            self._count += 1
+        self._active.stack = [*getattr(self._active, "stack", ()), watcher]
+
+    def leave(self, watcher: Watcher) -> None:
+        self._active.stack = [other for other in self._active.stack if other is not watcher]
+        with self._lock:
+            self._count -= 1
+            if not self._count:
+                nn.Module.__call__ = self._original  # type: ignore[method-assign]
+
+    def _dispatching(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        active = self._active
+
+        def watched(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            watchers = getattr(active, "stack", None)
+            index = watchers[-1].paths.get(id(module)) if watchers else None
+            if index is None:
+                return original(module, *args, **kwargs)
+            stack = watchers[-1].stack
+            stack.append(index)
+            try:
+                return original(module, *args, **kwargs)
+            finally:
+                stack.pop()
+
+        return watched
+
+
+_WATCHING = _Watching()

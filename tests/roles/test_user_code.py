@@ -12,6 +12,8 @@ from torch.nn import functional
 from inspector.records import Scenario
 from inspector.roles import infer
 from inspector.source import live_subject
+from inspector.stage_graph import AxisNames, build
+from inspector.stage_graph.masks import describe
 from inspector.tracing import observe
 from inspector.vocabulary import UNKNOWN
 
@@ -113,3 +115,108 @@ def test_its_dimensions_solve():
     trace = traced(fused=False)
 
     assert not [text for texts in trace.symbols for text in texts if text.startswith("?")]
+
+
+class Hand(nn.Module):
+    """Attention in spellings that say the same, or nearly."""
+
+    def __init__(self, spelling):
+        super().__init__()
+        self.spelling = spelling
+        self.one, self.two, self.three, self.four = (nn.Linear(WIDTH, WIDTH) for _ in range(4))
+
+    def forward(self, x):
+        batch, length, width = x.shape
+        q, k, v = (p(x).view(batch, length, HEADS, -1) for p in (self.one, self.two, self.three))
+        return self.four(self.spelling(q, k, v).reshape(batch, length, width))
+
+
+def keys_first(q, k, v):
+    a = torch.einsum("bkhd,bqhd->bhqk", k, q).mul(0.3).softmax(-1)
+    return torch.einsum("bhqk,bkhd->bqhd", a, v)
+
+
+def keys_in_rows(q, k, v):
+    a = (k.transpose(1, 2) @ q.transpose(1, 2).transpose(-1, -2)).mul(0.3).softmax(-2)
+    return (a.transpose(-1, -2) @ v.transpose(1, 2)).transpose(1, 2)
+
+
+def values_first(q, k, v):
+    a = torch.einsum("bqhd,bkhd->bhqk", q, k).mul(0.3).softmax(-1)
+    return torch.einsum("bkhd,bhqk->bqhd", v, a)
+
+
+def plain(q, k, v):
+    q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+    return ((q @ k.transpose(-1, -2)).mul(0.3).softmax(-1) @ v).transpose(1, 2)
+
+
+def linear_attention(q, k, v):
+    q, k = functional.elu(q) + 1, functional.elu(k) + 1
+    return torch.einsum("bshd,bhdm->bshm", q, torch.einsum("bshd,bshm->bhdm", k, v))
+
+
+class Residual(nn.Module):
+    def __init__(self, spelling):
+        super().__init__()
+        self.table, self.norm, self.mix = nn.Embedding(VOCABULARY, WIDTH), nn.LayerNorm(WIDTH), Hand(spelling)
+        self.last, self.out = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, VOCABULARY)
+
+    def forward(self, tokens):
+        x = self.table(tokens)
+        return self.out(self.last(x + self.mix(self.norm(x))))
+
+
+def parts_of(spelling):
+    trace = observe(
+        live_subject(Residual(spelling).eval(), lambda b, s, p: (torch.zeros(b, s, dtype=torch.int64),)), CPU
+    )
+    naming = infer(trace)
+    used = {
+        trace.values[value].name: naming.parts[op.id].path
+        for op in trace.ops
+        for value in op.inputs
+        if trace.values[value].kind == "parameter"
+    }
+    return trace, naming, used
+
+
+@pytest.mark.parametrize("spelling", [plain, keys_first, keys_in_rows, values_first])
+def test_queries_and_keys_are_told_apart_by_the_axis_that_sums_to_one(spelling):
+    _, _, used = parts_of(spelling)
+
+    assert [used[f"mix.{name}.weight"] for name in ("one", "two", "three", "four")] == [
+        "attention.q_proj", "attention.k_proj", "attention.v_proj", "attention.o_proj"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("spelling", [plain, keys_first, keys_in_rows, values_first])
+def test_the_stream_is_never_counted_in_keys(spelling):
+    trace, naming, _ = parts_of(spelling)
+    graph = build(trace, naming)
+    axes = AxisNames(graph, range(len(trace.ops)))
+
+    assert {axes.of(value)[1] for value in naming.trunk} == {""}
+    assert any("T" in axes.of(value) for op in trace.ops for value in op.outputs)
+
+
+def test_tokens_that_meet_without_a_softmax_are_no_feed_forward():
+    _, naming, used = parts_of(linear_attention)
+
+    assert used["mix.one.weight"] == "ssm.in_proj"
+    assert "mlp" not in {naming.parts[op].section for op in range(len(naming.parts))}
+
+
+@pytest.mark.parametrize("hidden", [float("-inf"), -1000.0])
+def test_a_float_mask_that_comes_in_is_a_mask(hidden):
+    def attend(q, k, v, mask):
+        return (q @ k.transpose(-1, -2) + mask[None]).softmax(-1) @ v
+
+    mask = torch.full((5, 5), hidden).triu(1)
+    tensors = {name: torch.randn(2, 5, 8) for name in ("q", "k", "v")}
+    trace = observe(live_subject(attend, {**tensors, "mask": mask}), CPU)
+    naming = infer(trace)
+    add = next(op for op in trace.ops if op.name == "add")
+
+    assert naming.parts[add.id].path == "attention.mask"
+    assert describe(trace.concrete[dict(trace.inputs)["mask"]]).kind == "causal"

@@ -174,3 +174,94 @@ def test_out_is_written():
     result = seen(build, x=torch.ones(2))
 
     assert depends(result, last(result), "x")
+
+
+def consistent(seen_):
+    """Every value that an op made has that op as its producer, and is read only after it."""
+    for value in seen_.values:
+        if value.kind == "op":
+            assert value.producer is not None
+            assert value.id in seen_.ops[value.producer].outputs
+    for op in seen_.ops:
+        for value in op.inputs:
+            producer = seen_.values[value].producer
+            assert producer is None or producer < op.id
+    return True
+
+
+def test_a_tuple_may_hand_back_an_operand():
+    def build(x):
+        y = torch.arange(4).float()
+        x = x + y
+        same, wide = torch.broadcast_tensors(y, torch.ones(3, 4))
+        return x, same, wide * 2
+
+    result = seen(build, x=torch.ones(4))
+
+    assert consistent(result)
+    assert [op.name for op in result.ops][:3] == ["arange", "to", "add"]
+
+
+def test_several_tensors_are_written_at_once():
+    def build(x):
+        values, indices = torch.empty(2), torch.empty(2, dtype=torch.int64)
+        torch.max(x, 1, out=(values, indices))
+        y = x * 1
+        torch._foreach_mul_([y], 2.0)
+        return values + 1, y + 1
+
+    result = seen(build, x=torch.ones(2, 3))
+    plus_values, plus_y = result.ops[-2:]
+
+    assert consistent(result)
+    assert depends(result, plus_values.outputs[0], "x")
+    assert result.ops[plus_y.inputs[0] and result.values[plus_y.inputs[0]].producer].name == "foreach_mul"
+
+
+def test_giving_a_tensor_other_data_is_a_write():
+    def build(x):
+        y = torch.zeros(2)
+        y.data = x * 2
+        return y + 1
+
+    result = seen(build, x=torch.ones(2))
+
+    assert depends(result, last(result), "x")
+
+
+def test_halves_of_one_tensor_do_not_depend_on_each_other():
+    """A fused projection, cut in two: scaling the queries in place leaves the keys alone."""
+
+    def build(x):
+        q, k = (x * 1).chunk(2, dim=-1)
+        q.mul_(0.5)
+        return k + 1, q + 1
+
+    result = seen(build, x=torch.ones(2, 3, 8))
+    keys, queries = result.ops[-2:]
+    written = next(op for op in result.ops if op.effect == "inplace")
+
+    assert keys.inputs == result.ops[1].outputs[1:]
+    assert queries.inputs == written.outputs
+    assert "sync" not in [op.name for op in result.ops]
+
+
+def test_overlapping_views_do_depend_on_each_other():
+    def build(x):
+        y = x * 1
+        left, right = y[:, :5], y[:, 3:]
+        left.mul_(0.5)
+        return right + 1
+
+    result = seen(build, x=torch.ones(2, 8))
+
+    assert "sync" in [op.name for op in result.ops]
+
+
+def test_numbers_of_numpy_are_numbers():
+    numpy = pytest.importorskip("numpy")
+
+    result = seen(lambda x: x * (1 / numpy.sqrt(64)) + numpy.float32(0.5), x=torch.ones(2))
+
+    assert [op.attribute("other") for op in result.ops] == [0.125, 0.5]
+    assert [type(op.attribute("other")) for op in result.ops] == [float, float]

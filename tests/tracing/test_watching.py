@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 from torch import nn
@@ -11,6 +13,8 @@ from inspector.records import Scenario
 from inspector.source import live_subject
 from inspector.tracing import observe
 from inspector.tracing.run import watch
+from inspector.tracing.shadows import Shadows
+from inspector.tracing.watcher import Watcher
 
 CPU = Scenario(device="cpu", dtype="float32", weights="random")
 
@@ -136,3 +140,59 @@ def test_a_tensor_that_a_module_keeps_is_a_constant():
 
     assert trace.orphans == ()
     assert [value.name for value in trace.values if value.kind == "constant"] == ["factor"]
+
+
+def test_watchers_of_two_threads_undo_everything_in_any_order():
+    """The first that enters leaves first, while the second is still inside."""
+    call, functional = nn.Module.__call__, torch.nn.functional.has_torch_function
+    entered, left = threading.Event(), threading.Event()
+
+    def outlast():
+        with Watcher(nn.Identity(), Shadows(), keep=False):
+            entered.set()
+            left.wait(10)
+
+    thread = threading.Thread(target=outlast)
+    with Watcher(nn.Identity(), Shadows(), keep=False):
+        thread.start()
+        entered.wait(10)
+    assert nn.Module.__call__ is not call
+    left.set()
+    thread.join()
+
+    assert nn.Module.__call__ is call
+    assert torch.nn.functional.has_torch_function is functional
+
+
+def test_a_users_module_and_random_numbers_are_left_as_they_were():
+    module = nn.Sequential(nn.BatchNorm1d(4), nn.Dropout(0.5))
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    state = torch.get_rng_state()
+
+    observe(live_subject(module, lambda b, s, p: (torch.rand(b, 4),)), CPU)
+
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert module.training
+
+
+def test_names_of_modules_do_not_decide_the_order():
+    def order(first, second):
+        class Masks(nn.Module):
+            def forward(self, n):
+                return torch.arange(n)
+
+        class Unused(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.add_module(first, Masks())
+                self.add_module(second, Masks())
+
+            def forward(self, x):
+                getattr(self, first)(2).ge(1)
+                getattr(self, second)(3).lt(1)
+                return x + 1
+
+        return [op.name for op in watch(Unused(), {"x": torch.ones(2)}).seen.ops]
+
+    assert order("a", "z") == order("z", "a")
