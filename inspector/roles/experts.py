@@ -130,7 +130,7 @@ def _name_one(context: Context, mixture: _Mixture, op: Op, last: Op | None) -> N
         weighs = op.name in _WEIGHING and _is_weight(flow, mixture, op)
         parts.claim([op.id], f"moe.{'router_score' if weighs else 'dispatch'}", rule="follows the choice")
     elif last is not None and op.id > last.id:
-        _name_after(context, mixture, op, last)
+        _name_after(context, op, last)
     else:
         _name_inside(context, mixture, op)
 
@@ -157,7 +157,7 @@ def _is_bias(flow: Flow, op: Op) -> bool:
     return any(m is not None and m.name == "getitem" and flow.weight(m.inputs[0]) is not None for m in makers)
 
 
-def _name_after(context: Context, mixture: _Mixture, op: Op, last: Op) -> None:
+def _name_after(context: Context, op: Op, last: Op) -> None:
     bias = _is_bias(context.flow, op) and bool(set(op.inputs) & set(last.outputs))
     role = "expert_down" if bias else "combine"
     context.parts.claim([op.id], f"moe.{role}", rule="after the last weight of the experts")

@@ -78,7 +78,7 @@ class AxisNames:
         return range(len(self._shape(value)))
 
     def _apart(self, op: Op) -> Apart | None:
-        """The keys' axis stays apart from the tokens' axis it came from: one counts who looks, one what is looked at."""
+        """The keys' axis stays apart from the tokens' axis it came from: one looks, the other is looked at."""
         attention = self._attentions.get(op.id)
         if attention is not None:
             return Apart(made=attention.key_axis)

@@ -27,7 +27,7 @@ class Region(NamedTuple):
     @staticmethod
     def of(tensor: Tensor) -> Region:
         try:
-            return Region(tensor.storage_offset(), tuple(tensor.shape), tensor.stride())
+            return Region(int(tensor.storage_offset()), tuple(tensor.shape), tensor.stride())
         except (NotImplementedError, RuntimeError):  # no layout to speak of: it may be anywhere
             return Region(0, (), ())
 

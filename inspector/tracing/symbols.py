@@ -154,7 +154,7 @@ def _touched(op: Op) -> tuple[int, ...]:
 
 
 def _signatures(ops: Sequence[Op], values: Sequence[Value], numbers: dict[object, int]) -> list[int]:
-    """What each op is, without its place: its call, its arguments and the shapes it touches. Equal ones get one number."""
+    """What each op is, without its place: its call, its arguments, the shapes it touches. Equal ones get one number."""
     shapes = [value.shape for value in values]
     signatures = []
     for op in ops:

@@ -299,7 +299,7 @@ class _Watching:
         active = self._active
 
         def watched(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            watchers = getattr(active, "stack", None)
+            watchers: list[Watcher] = getattr(active, "stack", [])
             index = watchers[-1].paths.get(id(module)) if watchers else None
             if index is None:
                 return original(module, *args, **kwargs)
