@@ -189,8 +189,7 @@ def _make_spec(function: Callable[..., Any]) -> Spec:
         attribute = getattr(getattr(function, "__self__", None), "__name__", "")
         name = _TENSOR_PROPERTIES.get(attribute, attribute)
         if raw == "__set__" and attribute == "data":  # y.data = x: from here on y holds what x holds
-            arguments = ("input", "src")
-            return Spec("copy", "Tensor.data=", arguments, None, frozenset(), False, False, True, False, False)
+            return Spec("copy", "Tensor.data=", ("input", "src"), None, frozenset(), False, False, True, False, False)
         ignored = raw != "__get__" or attribute not in _TENSOR_PROPERTIES
         return Spec(name, f"Tensor.{attribute}", ("input",), None, frozenset(), ignored, False, False, False, False)
     raw = raw.rpartition(".")[2] if raw.endswith(".default") else raw
