@@ -9,12 +9,12 @@
 
 from __future__ import annotations
 
-__all__ = ["__version__", "models", "shapes"]
+__all__ = ["__version__", "diff", "facts", "graph", "models", "shapes"]
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from inspector.api.verbs import models, shapes
+    from inspector.api.verbs import diff, facts, graph, models, shapes
 
 __version__ = "0.1.0"
 

@@ -5,7 +5,7 @@ A word that is not here is not shown to a user. Names are the field's own.
 
 from __future__ import annotations
 
-__all__ = ["CATCH_ALL", "EXEMPT", "ROLES", "SECTIONS", "UNKNOWN", "is_specific"]
+__all__ = ["CATCH_ALL", "EXEMPT", "FACTS", "ROLES", "SECTIONS", "UNKNOWN", "is_specific"]
 
 UNKNOWN = "unknown"
 
@@ -169,6 +169,69 @@ ROLES: dict[str, dict[str, str]] = {
     },
 }
 """Section -> role -> one line of meaning, in the order a block uses them."""
+
+FACTS: dict[str, str] = {
+    "model.family": "encoder, decoder, or both",
+    "model.parameters": "unique parameters",
+    "model.parameters.untied": "parameters, tied tensors counted each time",
+    "model.parameters.embedding": "parameters of the embedding tables",
+    "model.parameters.active": "parameters that one token uses",
+    "model.layers": "blocks",
+    "model.width": "size of the residual stream",
+    "model.vocabulary": "rows of the token table",
+    "model.layer_pattern": "kinds of blocks and how they repeat",
+    "attention.direction": "whether a token sees what comes after it",
+    "attention.kind": "how query heads share keys and values",
+    "attention.heads": "query heads",
+    "attention.kv_heads": "key/value heads",
+    "attention.head_dim": "size of one query/key head",
+    "attention.window": "how many tokens back a token sees, itself among them",
+    "attention.scale": "by what queries times keys are multiplied",
+    "attention.qkv": "which projections make queries, keys and values",
+    "attention.qk_norm": "norm of queries and keys, over a head or all of them, and on which side of the rotation",
+    "attention.softcap": "c where scores become c·tanh(scores/c)",
+    "attention.sinks": "whether attention can go nowhere",
+    "attention.gate": "whether the heads' output is gated",
+    "attention.softmax_dtype": "number format of the softmax",
+    "attention.cross": "whether a block looks at another sequence",
+    "position.kind": "how positions enter",
+    "position.rope.theta": "base of the rotation's frequencies",
+    "position.rope.dim": "elements of a head that are turned",
+    "position.rope.fraction": "part of a head that is turned",
+    "position.rope.layout": "which elements are turned together: halves, or neighbours",
+    "position.rope.scaling": "how the frequencies differ from the plain ones",
+    "norm.kind": "layer (subtracts the mean) or rms (does not)",
+    "norm.placement": "where in a block the norms stand",
+    "norm.eps": "what is added under the root",
+    "norm.bias": "whether the norms add a bias",
+    "norm.affine": "whether the norms have a weight",
+    "norm.offset": "1 where the weight enters as 1 + w",
+    "norm.final": "whether the last hidden state is normalised",
+    "embedding.norm": "whether the embeddings are normalised",
+    "mlp.gated": "whether a second projection gates the first",
+    "mlp.activation": "the non-linearity",
+    "mlp.width": "feed-forward width",
+    "bias.qkv": "biases of the projections to queries, keys and values",
+    "bias.o": "bias of attention's output projection",
+    "bias.mlp": "biases of the feed-forward projections",
+    "bias.lm_head": "bias of the output projection",
+    "block.layout": "attention and feed-forward one after the other, or side by side",
+    "embedding.tied": "whether the token table is the output projection too",
+    "embedding.scale": "by what the embeddings are multiplied",
+    "embedding.segments": "whether there is a segment (token type) table",
+    "moe.experts": "experts of a block",
+    "moe.active": "experts that one token visits",
+    "moe.shared": "experts that every token visits",
+    "moe.router": "how scores become weights of experts",
+    "moe.normalised": "whether the weights of the chosen experts add up to one",
+    "head.softcap": "c where logits become c·tanh(logits/c)",
+    "head.scale": "by what the logits are multiplied",
+    "cache.bytes_per_token": "what the KV cache grows by with each token of one sequence",
+    "cache.bytes_per_token.layer": "the same of one block, where blocks differ",
+    "cost.flops": "FLOPs of the contractions of this run",
+    "cost.flops_other": "FLOPs of the rest",
+}
+"""Fact -> its one line of meaning, in reading order. `cost.flops.<role>` is a part's share of `cost.flops`."""
 
 CATCH_ALL = frozenset({"layout", "control"})
 """Sections whose roles say what an op is, not what part it plays."""

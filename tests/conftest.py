@@ -27,6 +27,16 @@ SIZES = {
 GROUPED = {"num_key_value_heads": 2, "head_dim": 16}
 
 OWN: dict[str, dict[str, Any]] = {
+    "bart": {
+        "d_model": 64,
+        "encoder_layers": 2,
+        "decoder_layers": 2,
+        "encoder_attention_heads": 4,
+        "decoder_attention_heads": 4,
+        "encoder_ffn_dim": 96,
+        "decoder_ffn_dim": 96,
+        "decoder_start_token_id": 2,
+    },
     "bloom": {"n_layer": 2, "n_head": 4},
     "cohere": GROUPED,
     "distilbert": {"dim": 64, "hidden_dim": 96, "n_layers": 2, "n_heads": 4},
@@ -54,6 +64,7 @@ OWN: dict[str, dict[str, Any]] = {
     },
     "qwen3": GROUPED,
     "qwen3_moe": {**GROUPED, "num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 24},
+    "t5": {"d_model": 64, "d_kv": 16, "d_ff": 96, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0},
     "stablelm": {"num_key_value_heads": 2},
 }
 """What a type calls its sizes, where it does not use the common names, or what it needs besides."""

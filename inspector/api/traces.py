@@ -9,18 +9,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from inspector.errors import UsageError
+from inspector.errors import TraceFailed, UsageError
 from inspector.records import Scenario, Trace
 
 if TYPE_CHECKING:
     from inspector.source import Origin, Subject
 
+
 @dataclass(slots=True)
 class Source:
     """One model as the user gave it, from which traces come.
 
-    >>> Source("gpt2").trace(Scenario()).model.parameters  # doctest: +SKIP
-    124439808
+    >>> import torch
+    >>> Source(abs, lambda batch, seq, past: torch.ones(batch, seq)).trace(Scenario()).ops[0].name
+    'abs'
 
     weights: "none", "random", "checkpoint" or a folder. stored: whether the trace store may answer.
     progress: told what takes long, before it does.
@@ -77,7 +79,21 @@ class Source:
     def _observed(self, subject: Subject, scenario: Scenario) -> Trace:
         from inspector.tracing import observe
 
-        return observe(subject, scenario)
+        try:
+            return observe(subject, scenario)
+        except TraceFailed as error:
+            if hint := error.hint or _other_run(error.why, scenario):
+                raise TraceFailed(error.what, why=error.why, hint=hint) from error
+            raise
+
+
+def _other_run(why: str, scenario: Scenario) -> str:
+    """How a model may run that makes tensors of its own, on a device or in a format that was not asked for."""
+    device = "--device cpu" if scenario.device == "meta" else ""
+    if "expected scalar type" in why or "same dtype" in why:
+        dtype = "--dtype float32" if scenario.dtype != "float32" else ""
+        return f"try {dtype} {device}".strip() if dtype else ""
+    return f"try {device}" if device and "on the expected device" in why else ""
 
 
 def _model_files() -> Iterator[str]:

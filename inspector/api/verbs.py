@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-__all__ = ["models", "shapes"]
+__all__ = ["diff", "facts", "graph", "models", "shapes"]
 
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from inspector.api.asking import at_least, scenario
+from inspector.api.diff import diff
+from inspector.api.facts import facts
+from inspector.api.graph import graph
 from inspector.api.results import Models, Shapes
 from inspector.errors import UsageError
-from inspector.records import Padding, Scenario
+from inspector.records import Padding
+from inspector.vocabulary import ROLES
 
 if TYPE_CHECKING:
     from inspector.shape_table.rows import ShapeTable
@@ -41,11 +46,10 @@ def shapes(
 ) -> Shapes:
     """Run a model once and name every op of its forward pass, with its shapes.
 
-    >>> import inspector
-    >>> inspector.shapes("gpt2").summary.parameters  # doctest: +SKIP
-    124439808
-    >>> inspector.shapes("llama-3-8b", role="attention.rope").to_frame()  # doctest: +SKIP
-    >>> inspector.shapes(torch.nn.Linear(8, 8), (torch.ones(2, 3, 8),))  # doctest: +SKIP
+    >>> import torch, inspector
+    >>> table = inspector.shapes(torch.nn.Linear(8, 4), lambda batch, seq, past: torch.ones(batch, seq, 8))
+    >>> table.summary.parameters, table.to_frame()["outputs"].tolist()
+    (36, ['(B, S, 4)'])
 
     model: a name (see `inspector shapes --help`), a module, or a function of tensors.
     inputs: for a module or function, its arguments, or a function of (batch, sequence, past) that makes them; a
@@ -57,16 +61,19 @@ def shapes(
     progress: told, in a few words, what takes long.
     """
     kinds = _kinds(attention)
-    asked = Scenario(
-        batch=_at_least(1, batch=batch),
-        seq=_at_least(1, seq=seq),
-        past=_at_least(0, past=past),
-        dtype=dtype or "bfloat16",
-        padding=pad,
+    asked = scenario(
+        batch=batch,
+        seq=seq,
+        past=past,
+        attention=kinds[0],
+        dtype=dtype,
+        device=device,
+        pad=pad,
         seed=seed,
+        weights=weights,
         head=head,
-        **_numbers(weights, device),
     )
+    layer = layer if layer is None else at_least(0, layer=layer)
     from dataclasses import replace
 
     from inspector.api.traces import Source
@@ -101,23 +108,6 @@ def _kinds(attention: str | Sequence[str]) -> list[str]:
     return kinds
 
 
-def _at_least(least: int, **option: int) -> int:
-    ((name, value),) = option.items()
-    if value < least:
-        raise UsageError(f"{name} must be at least {least}, but is {value}")
-    return value
-
-
-def _numbers(weights: str | None, device: str | None) -> dict[str, str]:
-    """Where the weights come from and where they live: one is enough to say, the other follows."""
-    if weights is None:
-        device = device or "meta"
-        return {"device": device, "weights": "none" if device == "meta" else "random"}
-    if device == "meta":
-        raise UsageError("the meta device holds no weights", hint="give another device, or leave weights out")
-    return {"device": device or "cpu", "weights": "random" if weights == "random" else "checkpoint"}
-
-
 def _nothing_there(tables: Sequence[ShapeTable], asked: dict[str, Any]) -> UsageError:
     """What was asked for, what there is instead, and what may have been meant."""
     rows = [row for table in tables for row in table.rows]
@@ -129,6 +119,13 @@ def _nothing_there(tables: Sequence[ShapeTable], asked: dict[str, Any]) -> Usage
     given = {name: str(value) for name, value in asked.items() if value is not None}
     if not given:
         return UsageError("the forward pass ran no op")
+    if given.keys() == {"role"} and (section := _known_section(given["role"])):
+        beside = [path for path in there["role"] if path.startswith(f"{section}.")]
+        return UsageError(
+            f"{tables[0].model.name} has no {given['role']}",
+            why=f"roles of its {section}: {', '.join(beside)}" if beside else "",
+            hint="" if beside else f"sections: {', '.join(there['section'])}",
+        )
     near = {name: _nearest(value, list(there[name])) for name, value in given.items()}
     close = " ".join(f"--{name} {meant}" for name, meant in near.items() if meant and meant != given[name])
     return UsageError(
@@ -138,7 +135,13 @@ def _nothing_there(tables: Sequence[ShapeTable], asked: dict[str, Any]) -> Usage
     )
 
 
+def _known_section(role: str) -> str:
+    """The section of a role that the vocabulary has, as `attention` of `attention.rope.q`; "" for other words."""
+    section, _, rest = role.partition(".")
+    return section if rest.partition(".")[0] in ROLES.get(section, ()) else ""
+
+
 def _nearest(value: str, names: list[str]) -> str:
     """The name that was meant: `attention.softmax` for `softmax` or `atention.softmax`."""
     exact = [name for name in names if value == name or name.endswith(f".{value}")]
-    return next(iter(exact or get_close_matches(value, names, 1)), "")
+    return next(iter(exact or get_close_matches(value, names, 1, 0.85)), "")

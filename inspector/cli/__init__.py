@@ -19,6 +19,9 @@ from inspector.cli.door import guarded
 
 COMMANDS = {
     "shapes": "Name every op of a model's forward pass and print its shapes.",
+    "facts": "Say what a model is, from what it did; hold its config against that.",
+    "graph": "Say what flows between the parts of a model; save or export it.",
+    "diff": "Say how two architectures differ, part by part and in words.",
     "models": "List the models that are known by name.",
     "schema": "Print the JSON Schema of what --format json writes.",
     "cache": "Where traces are kept, and how to forget them.",

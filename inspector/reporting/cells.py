@@ -9,7 +9,8 @@ from itertools import groupby
 
 from inspector.axes import AXES
 from inspector.render.document import Cell, Line, Span, cell, line
-from inspector.shape_table.rows import Dim, ShapeRow, ShapeTable, TensorView
+from inspector.shape_table.rows import ShapeRow, ShapeTable
+from inspector.stage_graph.tensors import Dim, TensorView
 from inspector.vocabulary import CATCH_ALL, UNKNOWN
 
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from inspector.shape_table.rows import ShapeRow, ShapeSummary, ShapeTable, TensorView
+from inspector.shape_table.rows import ShapeRow, ShapeSummary, ShapeTable
+from inspector.stage_graph.tensors import TensorView
 
 
 def shapes(tables: Sequence[ShapeTable]) -> dict[str, Any]:

@@ -36,7 +36,8 @@ def _name_add(context: Context, residual: Residual) -> None:
     also: tuple[str, ...] = ()
     if section == "attention" and "mlp" in sections:  # one add for both sublayers: the block ends here
         section, also = "mlp", ("attention.residual",)
-    parts.claim([residual.op], f"{section}.residual", also=also, rule="adds an ancestor back after a contraction")
+    ops = [residual.op, *_unpacking(context, residual.result)]
+    parts.claim(ops, f"{section}.residual", also=also, rule="adds an ancestor back after a contraction")
     for index in residual.region:
         op = flow.ops[index]
         if parts.taken(index) or not flow.live[index]:
@@ -45,6 +46,16 @@ def _name_add(context: Context, residual: Residual) -> None:
             parts.claim([index], f"{section}.residual", also=also, rule="sums parallel sublayers")
         elif op.name in ("mul", "div") and len(flow.act_inputs(op)) == 1:
             parts.claim([index], "block.scale", rule="scales the branch")
+
+
+def _unpacking(context: Context, value: int) -> list[int]:
+    """Views that give the sum its axes back, where a block folded batch and sequence into one."""
+    flow = context.flow
+    return [
+        op.id
+        for op in flow.consumers(value)
+        if flow.keeps_last(op) and flow.rank(op.outputs[0]) > flow.rank(op.inputs[0])
+    ]
 
 
 def _name_norms(context: Context, residual: Residual) -> None:
@@ -111,7 +122,9 @@ def _spread(context: Context) -> None:
             layers = {parts[maker.id].layer} if maker is not None else set()
         else:
             users = [user for value in op.outputs for user in flow.consumers(value)]
-            layers = {parts[other.id].layer for other in users or _makers(context, op)}
+            makers = _makers(context, op)
+            near = {parts[other.id].layer for other in (*makers, *users) if parts[other.id].path == parts[op.id].path}
+            layers = near - {None} or {parts[other.id].layer for other in users or makers}
             shared = parts[op.id].section in ("embedding", "head", "mask", "positions", "control")
             if shared and not _serves_stage(context, op):
                 continue

@@ -60,6 +60,7 @@ def _sinks(context: Context, op: Op, sinks: dict[int, frozenset[str]]) -> frozen
 def _feeds(context: Context, user: Op, value: int) -> str:
     """What it means to feed `value` into `user`."""
     flow, part = context.flow, context.parts[user.id]
+    part = part._replace(path=part.path.removeprefix("cross_"))  # what feeds either kind of attention is the same thing
     if flow.weight(value) is not None:
         return part.path  # `1 + w` is part of the norm, `w.T` of the projection
     if part.path == "attention.position_bias" or (
@@ -94,5 +95,5 @@ def _operand(context: Context, op: Op, path: str) -> str:
 
 
 def _counts(context: Context, op: Op) -> bool:
-    """Whole numbers that only say where a token stands."""
-    return all(context.flow.values[value].dtype.startswith("int") for value in op.outputs)
+    """Whole numbers, or the choices they are counted from, that only say where a token stands."""
+    return all(context.flow.values[value].dtype.startswith(("int", "bool")) for value in op.outputs)

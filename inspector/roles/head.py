@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["name_head"]
+__all__ = ["name_head", "name_last_norm"]
 
 from inspector.records import Op
 from inspector.roles.context import Context
@@ -21,6 +21,13 @@ def name_head(context: Context, last: int) -> None:
     behind = _nearest_projection(ops, roles)
     for op in ops:
         _name_one(context, op, behind.get(op.id), roles)
+
+
+def name_last_norm(context: Context, last: int) -> None:
+    """Name the norm of what leaves the last block of a stream that another stream goes on from."""
+    for norm in context.norms:
+        if norm.source == last:
+            context.parts.claim(norm.ops, "head.norm", rule="norm after the last block of its stream")
 
 
 def _descendants(context: Context, last: int) -> list[Op]:
@@ -93,7 +100,7 @@ def _name_one(context: Context, op: Op, projection: int | None, roles: dict[int,
         )
     elif op.name == "tanh":
         parts.claim([op.id], "head.softcap", rule="squashes the logits")
-    elif op.name == "add" and role == "lm_head" and any(flow.weight(value) is not None for value in op.inputs):
+    elif op.name == "add" and role == "lm_head" and len(flow.act_inputs(op)) == 1:
         parts.claim([op.id], "head.lm_head", rule="bias of the output projection")
 
 

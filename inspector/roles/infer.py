@@ -12,9 +12,10 @@ from inspector.roles.attention import find_attentions, name_attention
 from inspector.roles.blocks import name_regions, number_layers
 from inspector.roles.context import Attention, Context
 from inspector.roles.control import name_control
+from inspector.roles.cross import name_cross_attentions
 from inspector.roles.embeddings import name_stem
 from inspector.roles.flow import Flow
-from inspector.roles.head import name_head
+from inspector.roles.head import name_head, name_last_norm
 from inspector.roles.leftovers import name_idle, name_leftovers
 from inspector.roles.norms import Norm, find_norms
 from inspector.roles.parts import Parts
@@ -78,6 +79,7 @@ def _attentions(context: Context) -> None:
     context.attentions = find_attentions(context)
     for attention in context.attentions:
         name_attention(context, attention)
+    name_cross_attentions(context)
 
 
 def _stem_and_head(context: Context) -> None:
@@ -85,6 +87,10 @@ def _stem_and_head(context: Context) -> None:
     for residual in outer:
         if residual.parent is None:
             name_stem(context, residual.skip)
+    parents = {id(residual.parent) for residual in outer}
+    for residual in outer[:-1]:
+        if id(residual) not in parents:  # the end of another stream: an encoder's last norm
+            name_last_norm(context, residual.result)
     if outer:
         name_head(context, outer[-1].result)
 

@@ -109,6 +109,8 @@ def _low_rank(context: Context, op: Op) -> Op | None:
             value = norm.source
         elif maker is not None and flow.kind[maker.id] in ("plumb", "view", "select"):
             value = maker.inputs[0]
+        elif maker is not None and len(flow.act_inputs(maker)) == 1 and _updates_cache(context, maker):
+            value = flow.act_inputs(maker)[0]  # what is kept may be the latent itself
         elif maker is not None and flow.weighted[maker.id]:
             context.parts.claim(between, "attention.latent_norm", rule="norm between two projections")
             return maker
@@ -136,7 +138,9 @@ def _updates_cache(context: Context, op: Op) -> bool:
         return False
     for value in op.inputs:
         kept = flow.producer[value] is None and flow.values[value].kind in ("input", "buffer", "constant")
-        if kept or flow.size(value) == 0:
+        if kept or (
+            flow.size(value) == 0 and not flow.on_act(value)
+        ):  # an empty slice of the vector itself is no cache
             return True
     return bool(set(op.outputs) & flow.leaving)
 

@@ -40,6 +40,7 @@ class Parts:
 
     def __init__(self, count: int) -> None:
         self._parts: list[Part | None] = [None] * count
+        self.log: list[int] = []  # ops in the order in which they were claimed
 
     def __getitem__(self, op: int) -> Part:
         return self._parts[op] or NOTHING
@@ -58,6 +59,7 @@ class Parts:
         for op in ops:
             if self._parts[op] is None:
                 self._parts[op] = part
+                self.log.append(op)
 
     def change(self, op: int, **fields: object) -> None:
         """Replace fields of a part that is there."""

@@ -129,7 +129,7 @@ def _region(flow: Flow, branch: int, point: int, trunk: dict[int, Residual], cla
         op = flow.maker(value)
         if op is None or value <= stop or value in trunk or not flow.on_act(value):
             continue
-        if op.id in ops or op.id in claimed:
+        if op.id in ops or op.id in claimed or flow.through(value, ("view",)) in trunk:
             continue
         ops.add(op.id)
         stack.extend(op.inputs)

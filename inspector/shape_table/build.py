@@ -13,10 +13,10 @@ from inspector.costs import cache_bytes_per_token, total_flops
 from inspector.folding import text
 from inspector.records import Op, Trace
 from inspector.roles import infer
-from inspector.shape_table.attributes import attributes
 from inspector.shape_table.rows import ShapeRow, ShapeSummary, ShapeTable
-from inspector.shape_table.tensors import Views
 from inspector.stage_graph import AxisNames, Block, FoldedGraph, Stage, build, fold_graph
+from inspector.stage_graph.attributes import attributes
+from inspector.stage_graph.tensors import Views
 from inspector.tracing.texts import UNSOLVED
 from inspector.vocabulary import UNKNOWN, is_specific
 
@@ -197,7 +197,9 @@ def _cache_values(folded: FoldedGraph) -> list[tuple[Stage, int, int]]:
         if stage.role != "cache_update":
             continue
         for value in stage.outputs:
-            growth = max(cache_bytes_per_token(trace.values[kept], trace.symbols[kept]) for kept in (value, *stage.inputs))
+            growth = max(
+                cache_bytes_per_token(trace.values[kept], trace.symbols[kept]) for kept in (value, *stage.inputs)
+            )
             if value in leaving and growth:
                 found.append((stage, value, growth))
     return found

@@ -2,41 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["Dim", "ShapeRow", "ShapeSummary", "ShapeTable", "TensorView"]
+__all__ = ["ShapeRow", "ShapeSummary", "ShapeTable"]
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from inspector.records import ModelInfo, Scenario
-
-
-class Dim(NamedTuple):
-    """One dimension: its size in this run, its text ("B", "768", "12·64") and its axis letters ("B", "D", "H·K").
-
-    `axis` is "" where no part of the architecture names the dimension.
-    """
-
-    size: int
-    text: str
-    axis: str
-
-
-class TensorView(NamedTuple):
-    """One tensor that enters or leaves a stage. `name` says where it comes from: a role path, an input, a parameter."""
-
-    name: str
-    dims: tuple[Dim, ...]
-    dtype: str
-    device: str
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(dim.size for dim in self.dims)
-
-    @property
-    def symbolic(self) -> str:
-        """The shape as it is printed: `(B, 12, S, T)`."""
-        return "(" + ", ".join(dim.text for dim in self.dims) + ")"
+from inspector.stage_graph.tensors import TensorView
 
 
 @dataclass(frozen=True, slots=True)

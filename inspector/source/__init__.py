@@ -13,10 +13,12 @@ imports neither torch nor transformers: a stored answer must come back at once.
     subject.py     the interface that the tracer uses
     configured.py  a subject that is made from a config
     live.py        a subject that is code: a module, a function, a factory
+    arguments.py   what a forward is called with, in every form in which inputs are given
     build.py       config to module: on meta, seeded, or from a checkpoint
     inputs.py      token ids, masks and caches for a forward pass
     machine.py     what this machine can do of a scenario
     shallow.py     the same config with fewer layers
+    tiny.py        the same config with small numbers, and weights that hide nothing
     claims.py      what a config says of the architecture (claims.toml)
 """
 

@@ -16,9 +16,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
-from inspector.errors import InspectorError, ModelAtFault, ModelNotFound
+from inspector.errors import InspectorError, ModelAtFault, ModelNotFound, UsageError
 from inspector.records import Scenario
 from inspector.source.checkpoint import check_files, counted, some
+from inspector.source.claims import impossible
 from inspector.source.nearest import nearest_types
 from inspector.source.resolve import Origin
 
@@ -43,6 +44,9 @@ def read_config(origin: Origin) -> Any:
     if origin.model_type not in CONFIG_MAPPING:
         raise _unknown_type(origin)
     given = {key: value for key, value in origin.config.items() if key not in _NOT_FOR_BUILDING}
+    if wrong := impossible(CONFIG_MAPPING[origin.model_type].attribute_map, given):
+        why = f"{', '.join(f'{key} is {value}' for key, value in wrong)}: at least 1 is needed"
+        raise ModelAtFault(f"the config of {origin.name} is not valid", why=why)
     with _said_in_one_line(f"the config of {origin.name} is not valid"), TemporaryDirectory() as folder:
         # By way of a file, because AutoConfig has rules of its own (mistral with layer_types is another type).
         document = json.dumps({**given, "model_type": origin.model_type})
@@ -79,18 +83,28 @@ def has_head(config: Any) -> bool:
     return config.model_type in _heads()[_head_class(config)]
 
 
-def build(config: Any, scenario: Scenario) -> torch.nn.Module:
-    """The module without a checkpoint: shapes only on the meta device, else seeded random weights."""
-    with _said_in_one_line(f"{config.model_type} cannot be built"):
+def build(config: Any, name: str, scenario: Scenario) -> torch.nn.Module:
+    """The module without a checkpoint: shapes only on the meta device, else seeded random weights.
+
+    `name` is how errors call it.
+    """
+    with _attention_is_there(config, name, scenario), _said_in_one_line(f"{name} cannot be built", config):
         if scenario.weights == "none":
             return _ready(_without_values(config, scenario))
         return _ready(_seeded(config, scenario)).to(scenario.device)
 
 
-def load(config: Any, folder: Path, name: str, scenario: Scenario) -> tuple[torch.nn.Module, tuple[str, ...]]:
-    """The module with the weights of `folder`, and what that holds besides. `name` is how errors call it."""
-    check_files(folder, name)
-    with _said_in_one_line(f"the weights of {name} cannot be loaded"):
+def load(
+    config: Any, folder: Path, name: str, scenario: Scenario, borrowed: str = ""
+) -> tuple[torch.nn.Module, tuple[str, ...]]:
+    """The module with the weights of `folder`, and what that holds besides. `name` is how errors call it.
+
+    borrowed: what the folder is called where it is not the model's own; then it must be of the very same model.
+    """
+    owner = borrowed or name
+    check_files(folder, owner)
+    said = _said_in_one_line(f"the weights of {owner} cannot be loaded", config)
+    with _attention_is_there(config, name, scenario), said:
         module, report = _auto_class(config, scenario).from_pretrained(
             folder,
             config=_own(config),
@@ -100,8 +114,10 @@ def load(config: Any, folder: Path, name: str, scenario: Scenario) -> tuple[torc
             output_loading_info=True,
             **_options(scenario),
         )
-    _complain(name, report)
-    _require_finite(name, module)
+    if borrowed:
+        _require_same(name, borrowed, report, module)
+    _complain(owner, report)
+    _require_finite(owner, module)
     surplus = sorted(report["unexpected_keys"])
     notes = (f"{counted(surplus, 'tensor')} of the checkpoint not used: {some(surplus)}",) if surplus else ()
     return _ready(module).to(scenario.device), notes
@@ -184,6 +200,27 @@ def _unknown_type(origin: Origin) -> InspectorError:
     )
 
 
+def _require_same(name: str, folder: str, report: dict[str, Any], module: torch.nn.Module) -> None:
+    """A folder that was named beside the model may hold another one of its kind: smaller, deeper, wider."""
+    order = {key: place for place, key in enumerate(module.state_dict())}
+    here = {_any_layer(key) for key in order}
+    said = {key: f"{key} is {tuple(found)}, not {tuple(want)}" for key, found, want in report["mismatched_keys"]}
+    said |= {key: f"there is no {key}" for key in report["missing_keys"]}
+    # A tensor of one more layer is another depth; the rest of the surplus may be another head.
+    said |= {key: f"{key} is one too many" for key in report["unexpected_keys"] if _any_layer(key) in here}
+    differing = [said[key] for key in sorted(said, key=lambda key: (order.get(key, len(order)), key))]
+    if differing:
+        raise ModelAtFault(
+            f"the weights in {folder} are not those of {name}: {counted(differing, 'tensor')} differ",
+            why=some(differing),
+            hint="give the folder itself as MODEL, or the other class with --head or --no-head",
+        )
+
+
+def _any_layer(key: str) -> str:
+    return ".".join("N" if part.isdigit() else part for part in key.split("."))
+
+
 def _complain(name: str, report: dict[str, Any]) -> None:
     """Weights that would have been made up, or do not fit, are no checkpoint of this model."""
     mismatched = [f"{key} is {tuple(found)}, not {tuple(want)}" for key, found, want in report["mismatched_keys"]]
@@ -203,7 +240,27 @@ def _require_finite(name: str, module: torch.nn.Module) -> None:
 
 
 @contextmanager
-def _said_in_one_line(what: str) -> Iterator[None]:
+def _attention_is_there(config: Any, name: str, scenario: Scenario) -> Iterator[None]:
+    """Blame the kind of attention for what fails with it and not without it."""
+    try:
+        yield
+    except ModelAtFault as error:
+        if scenario.attention == "eager":
+            raise
+        try:
+            plain = build(config, name, Scenario(head=scenario.head))
+        except ModelAtFault:
+            raise error from None
+        others = [kind for kind in ("eager", "sdpa") if kind == "eager" or getattr(plain, "_supports_sdpa", False)]
+        raise UsageError(
+            f"{name} cannot run here with --attention {scenario.attention}",
+            why=error.why.partition(". ")[0],
+            hint=f"use --attention {' or '.join(kind for kind in others if kind != scenario.attention)}",
+        ) from error
+
+
+@contextmanager
+def _said_in_one_line(what: str, config: Any = None) -> Iterator[None]:
     """Turn what transformers raises into a ModelAtFault."""
     try:
         with quiet():
@@ -211,7 +268,7 @@ def _said_in_one_line(what: str) -> Iterator[None]:
     except InspectorError:
         raise
     except Exception as error:  # a config or checkpoint may break transformers anywhere
-        raise ModelAtFault(what, why=first_line(_innermost(error))) from error
+        raise ModelAtFault(what, why=_in_words(_innermost(error), config)) from error
 
 
 @contextmanager
@@ -235,6 +292,16 @@ def quiet() -> Iterator[None]:
 def first_line(error: BaseException) -> str:
     """What an error says in one line; its name, when it says nothing."""
     return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def _in_words(error: BaseException, config: Any) -> str:
+    """One line. transformers looks activations and other kinds up in tables, whose errors are the bare word."""
+    if not isinstance(error, KeyError) or not error.args or config is None:
+        return first_line(error)
+    keys = [key for key, value in text_config(config).to_dict().items() if value == error.args[0]]
+    if not keys:
+        return f"there is no {error.args[0]!r}"
+    return f"unknown {'activation' if 'act' in keys[0] else keys[0]} {error.args[0]!r}"
 
 
 def _innermost(error: BaseException) -> BaseException:

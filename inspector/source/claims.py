@@ -5,10 +5,10 @@ The table claims.toml says which key speaks of which fact; here stands only how 
 
 from __future__ import annotations
 
-__all__ = ["claims_of", "padded_positions", "window"]
+__all__ = ["claims_of", "impossible", "padded_positions", "window"]
 
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
@@ -27,6 +27,12 @@ _SAME_ACTIVATION = {
 }
 """ACT2FN's spellings of one function; the others are already one name each."""
 
+_COUNTS = frozenset({
+    "model.layers", "model.width", "model.vocabulary", "mlp.width",
+    "attention.heads", "attention.kv_heads", "attention.head_dim",
+})  # fmt: skip
+"""Facts that no model has none of."""
+
 
 def claims_of(config: Any, given: dict[str, Any]) -> Claims:
     """Facts that a config claims, and the keys of the `given` config.json that nothing here understands.
@@ -41,6 +47,21 @@ def claims_of(config: Any, given: dict[str, Any]) -> Claims:
         if row["fact"] not in facts and (value := _claimed(row, config)) is not None:
             facts[row["fact"]] = (row["fact"], value, f"config {_own_name(config, row['key'])}")
     return Claims(tuple(facts.values()), tuple(_unread(config, given)))
+
+
+def impossible(names: Mapping[str, str], given: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """The counts and sizes of a config.json that are below one, by the key that states them.
+
+    >>> impossible({"num_hidden_layers": "n_layer"}, {"n_layer": -1, "n_embd": 768})
+    [('n_layer', -1)]
+
+    names: what this model's config.json calls a standard key.
+    """
+    keys = {row["key"] for row in _table()["claim"] if row["fact"] in _COUNTS and "is" not in row and "read" not in row}
+    keys |= {names[key] for key in keys if key in names}
+    nested = given.get("text_config")
+    stated = {**(nested if isinstance(nested, dict) else {}), **given}
+    return [(key, value) for key, value in stated.items() if key in keys and type(value) is int and value < 1]
 
 
 def window(config: Any) -> int | None:

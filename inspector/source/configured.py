@@ -28,11 +28,13 @@ class ConfigSubject(Subject):
     """See Subject.
 
     folder: holds the weights, where there are any to use. quantized: by which method they are, or "".
+    borrowed: what that folder is called, where it is not the model's own.
     """
 
     config: Any
     folder: Path | None = None
     quantized: str = ""
+    borrowed: str = ""
     loaded: dict[Scenario, torch.nn.Module] = field(default_factory=dict, compare=False, repr=False)
     """The module that `settle` loaded: what a checkpoint lacks or has too much of is only known after loading it."""
 
@@ -51,7 +53,7 @@ class ConfigSubject(Subject):
 
     def make(self, scenario: Scenario) -> torch.nn.Module:
         if scenario.weights != "checkpoint":
-            return build(self.config, scenario)
+            return build(self.config, self.name, scenario)
         if _unsized(scenario) not in self.loaded:
             self._load(scenario)
         return self.loaded[_unsized(scenario)]
@@ -123,9 +125,10 @@ class ConfigSubject(Subject):
         if self.folder is None:
             raise UsageError(f"{self.name} comes without weights", hint="use --weights random, or --weights FOLDER")
         if self.quantized:
-            what = f"the weights of {self.name} are quantized ({self.quantized}), and only plain ones can be run"
+            owner = self.borrowed or self.name
+            what = f"the weights of {owner} are quantized ({self.quantized}), and only plain ones can be run"
             raise ModelAtFault(what, hint="give a folder with plain weights; shapes need none at all")
-        module, notes = load(self.config, self.folder, self.name, scenario)
+        module, notes = load(self.config, self.folder, self.name, scenario, self.borrowed)
         self.loaded[_unsized(scenario)] = module
         return notes
 
@@ -144,11 +147,12 @@ def config_subject(origin: Origin) -> ConfigSubject:
         model_type=config.model_type,
         source=origin.source,
         claims=replace(claims, facts=claims.facts + _published(origin.preset)),
-        notes=tuple(_notes(origin.config, config)),
+        notes=tuple(_notes(origin, config)),
         identity=origin.identity(),
         config=config,
         folder=origin.folder,
         quantized=_quantization(origin.config),
+        borrowed=origin.borrowed,
     )
 
 
@@ -169,11 +173,11 @@ def _quantization(given: dict[str, Any]) -> str:
     return str(quantization.get("quant_method", "unknown")) if isinstance(quantization, dict) else "unknown"
 
 
-def _notes(given: dict[str, Any], config: Any) -> list[str]:
-    notes = []
-    if method := _quantization(given):
+def _notes(origin: Origin, config: Any) -> list[str]:
+    notes = [f"the weights are those in the folder {origin.borrowed}"] if origin.borrowed else []
+    if method := _quantization(origin.config):
         notes.append(f"the weights are quantized ({method}): what runs here is the unquantized model")
-    if "auto_map" in given:
+    if "auto_map" in origin.config:
         notes.append(f"custom code that comes with it is not run: transformers' own {config.model_type} is")
     return notes
 

@@ -31,9 +31,9 @@ def token_inputs(module: torch.nn.Module, config: Any, scenario: Scenario) -> di
     tensor([[0, 0, 1, 1]])
     """
     names = accepted(module)
-    if getattr(module, "main_input_name", "input_ids") != "input_ids" or "input_ids" not in names:
+    if getattr(module, "main_input_name", "input_ids") != "input_ids" or "input_ids" not in names or _sees(config):
         raise UsageError(
-            f"{type(module).__name__} does not read token ids",
+            f"{type(module).__name__} does not read token ids{' alone' if 'input_ids' in names else ''}",
             why=f"its forward takes {', '.join(names)}",
             hint="give package.module:factory, a factory that returns (model, inputs)",
         )
@@ -53,6 +53,15 @@ def accepted(module: torch.nn.Module) -> tuple[str, ...]:
     """The arguments that a forward declares by name; inspect.signature looks through decorators."""
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return tuple(key for key, value in inspect.signature(module.forward).parameters.items() if value.kind in named)
+
+
+def _sees(config: Any) -> bool:
+    """Whether the model compares text with a picture, and so runs on neither alone, by transformers' own tables."""
+    from transformers.models.auto import modeling_auto
+
+    compare = modeling_auto.MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES
+    find = modeling_auto.MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING_NAMES
+    return getattr(config, "model_type", None) in {*compare, *find}
 
 
 def _both_sides(module: Any, config: Any, scenario: Scenario, names: tuple[str, ...]) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 __all__ = ["FactorySubject", "LiveSubject", "factory_subject", "live"]
 
 import importlib
-import inspect
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ import torch
 
 from inspector.errors import InspectorError, ModelAtFault, ModelNotFound, UsageError
 from inspector.records import Claims, Scenario
+from inspector.source.arguments import by_name, fixed, made_for, normalised, required, signature_of, tensors
 from inspector.source.build import first_line, text_config
 from inspector.source.claims import claims_of
-from inspector.source.inputs import accepted, token_inputs
+from inspector.source.inputs import token_inputs
 from inspector.source.machine import settle_machine
 from inspector.source.subject import Inputs, Subject
 
@@ -42,26 +43,24 @@ class LiveSubject(Subject):
 
     @property
     def resizable(self) -> bool:
-        return not isinstance(self.given, (dict, tuple))
+        return not fixed(self.given)
 
     def settle(self, scenario: Scenario) -> tuple[Scenario, tuple[str, ...]]:
-        arguments = self.given if isinstance(self.given, (dict, tuple)) else ()
-        tensors = [*self.module.parameters(), *self.module.buffers(), *_tensors(arguments)]
-        home = next((tensor for tensor in tensors if tensor.is_floating_point()), torch.empty(0))
-        shape = next((tensor.shape for tensor in _tensors(arguments) if tensor.dim() > 1), None)
-        if shape:
-            scenario = scenario.resized(shape[0], shape[1], 0)
+        owned = [*self.module.parameters(), *self.module.buffers(), *(tensors(self.given) if fixed(self.given) else ())]
+        home = next((tensor for tensor in owned if tensor.is_floating_point()), torch.empty(0))
+        scenario, notes = _as_given(scenario, self.given)
         scenario = replace(
             scenario,
             device=str(home.device),
             dtype=str(home.dtype).removeprefix("torch."),
             weights="none" if home.is_meta else "checkpoint",
-            padding=scenario.padding if self.given is None else "none",
         )
-        return scenario, ("the module is in training mode: dropout is not idle",) if self.module.training else ()
+        if self.module.training:
+            notes = ("the module is in training mode: dropout is not idle", *notes)
+        return scenario, notes
 
     def make(self, scenario: Scenario) -> torch.nn.Module:
-        return self.module
+        return self.module if self.given is None else by_name(self.module)
 
     def inputs(self, module: torch.nn.Module, scenario: Scenario) -> dict[str, Any]:
         return _arguments(module, self.given, scenario)
@@ -74,49 +73,61 @@ class FactorySubject(Subject):
     factory: Callable[[], Any]
     given: dict[torch.nn.Module, Inputs | None] = field(default_factory=dict, compare=False, repr=False)
     """The inputs that came along with the module that was made last."""
+    ready: dict[Scenario, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What `settle` made: whether inputs come along, and of which size, is only known then."""
+
+    @property
+    def resizable(self) -> bool:
+        return not any(fixed(given) for given in self.given.values())
 
     def settle(self, scenario: Scenario) -> tuple[Scenario, tuple[str, ...]]:
         if scenario.weights == "checkpoint":
             raise UsageError(f"{self.name} cannot take weights", hint="load them inside the factory")
-        return settle_machine(scenario)
+        scenario, notes = settle_machine(scenario)
+        made = self._call(scenario)
+        scenario, said = _as_given(scenario, made[1])
+        # On meta it is made once more, where what becomes of its tables is followed; there that costs little.
+        self.ready.clear()
+        if scenario.device != "meta":
+            self.ready[scenario] = made
+        return scenario, (*notes, *said)
 
     def make(self, scenario: Scenario) -> torch.nn.Module:
-        made = self._call(scenario)
-        made, given = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
-        module = _module(made, self.name).to(scenario.device, getattr(torch, scenario.dtype))
+        made, given = self.ready.pop(scenario, None) or self._call(scenario)
+        module = made.to(scenario.device, getattr(torch, scenario.dtype)).eval().requires_grad_(False)
+        module = module if given is None else by_name(module)
         self.given.clear()
         self.given[module] = given
-        return module.eval().requires_grad_(False)
+        return module
 
     def inputs(self, module: torch.nn.Module, scenario: Scenario) -> dict[str, Any]:
-        given = self.given[module]
-        if isinstance(given, (dict, tuple)):
-            what = f"the inputs that {self.name} returns are fixed tensors"
-            raise UsageError(what, hint="return a function of (batch, seq, past) that makes them")
         with torch.device(scenario.device):
-            return _arguments(module, given, scenario)
+            return _alike(_arguments(module, self.given[module], scenario), scenario)
 
-    def _call(self, scenario: Scenario) -> Any:
+    def _call(self, scenario: Scenario) -> tuple[torch.nn.Module, Inputs | None]:
+        """The module and its inputs, as they come from the factory."""
         place = torch.device("meta") if scenario.device == "meta" else nullcontext()
         try:
             with torch.random.fork_rng(devices=[]), place:
                 torch.default_generator.manual_seed(scenario.seed)
-                return self.factory()
+                made = self.factory()
         except InspectorError:
             raise
-        except Exception as error:  # it is the user's code
+        except (Exception, SystemExit) as error:  # it is the user's code
             what = f"the factory {self.name} raised {type(error).__name__}"
             raise ModelAtFault(what, why=first_line(error)) from error
+        made, given = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+        return _module(made, self.name), normalised(given)
 
 
-def live(model: Any, inputs: Inputs | None, name: str | None) -> LiveSubject:
+def live(model: Any, inputs: Any, name: str | None) -> LiveSubject:
     """See live_subject."""
     label = name or str(getattr(model, "__name__", type(model).__name__))
     module = _module(model, label)
     config: Any = getattr(module, "config", None)
     claims = claims_of(text_config(config), config.to_diff_dict()) if hasattr(config, "to_diff_dict") else Claims()
     model_type = getattr(config, "model_type", None)
-    return LiveSubject(label, model_type, "live module", claims, (), None, module, inputs)
+    return LiveSubject(label, model_type, "live module", claims, (), None, module, normalised(inputs))
 
 
 def factory_subject(target: str) -> FactorySubject:
@@ -131,14 +142,55 @@ def factory_subject(target: str) -> FactorySubject:
         raise ModelNotFound(what, hint="is it installed, or in this folder?") from error
     except AttributeError as error:
         raise ModelNotFound(f"{target}: {module_name} has no {attribute}") from error
-    except Exception as error:  # it is the user's code
+    except (Exception, SystemExit) as error:  # it is the user's code
         what = f"{target}: importing {module_name} raised {type(error).__name__}"
         raise ModelAtFault(what, why=first_line(error)) from error
     finally:
         sys.path.remove(here)
-    if not callable(factory):
-        raise ModelAtFault(f"{target} is a {type(factory).__name__}, not a factory")
-    return FactorySubject(target, None, "factory", Claims(), (), None, factory)
+    return FactorySubject(target, None, "factory", Claims(), (), None, _factory(factory, target))
+
+
+def _factory(found: Any, target: str) -> Callable[[], Any]:
+    """What makes the model that `target` names, from what was found under that name."""
+    if isinstance(found, torch.nn.Module):
+        # The model itself. A copy of it is run, for a module that others hold is not moved to another device.
+        return lambda: deepcopy(found)
+    if not callable(found):
+        raise ModelAtFault(f"{target} is a {type(found).__name__}, not a factory")
+    if needed := required(found):
+        name = target.partition(":")[2]
+        made = f"{name}({', '.join(needed)})" if isinstance(found, type) else f"({name}, inputs)"
+        raise UsageError(
+            f"{target} takes {', '.join(needed)}, and nothing says what to give it",
+            hint=f"name a function that takes nothing and returns {made}",
+        )
+    return found  # type: ignore[no-any-return]
+
+
+def _as_given(scenario: Scenario, given: Inputs | None) -> tuple[Scenario, tuple[str, ...]]:
+    """The scenario as the inputs that come along make it: of their size, and padded only if they are."""
+    if given is None:
+        return scenario, ()
+    scenario = replace(scenario, padding="none")
+    if not fixed(given):
+        return scenario, ()
+    shape = next((tensor.shape for tensor in tensors(given) if tensor.dim() > 1), None)
+    scenario = scenario.resized(shape[0], shape[1], 0) if shape else scenario
+    return scenario, ("the inputs are fixed: sizes stay numbers, where a function of (batch, seq, past) shows B and S",)
+
+
+def _alike(arguments: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
+    """The arguments where and in the format that the module was brought to."""
+    dtype = getattr(torch, scenario.dtype)
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
+            return type(value)(map(moved, value))
+        if not isinstance(value, torch.Tensor):
+            return value
+        return value.to(scenario.device, dtype if value.is_floating_point() else value.dtype)
+
+    return {name: moved(value) for name, value in arguments.items()}
 
 
 def _module(made: Any, name: str) -> torch.nn.Module:
@@ -156,10 +208,7 @@ def _arguments(module: torch.nn.Module, given: Inputs | None, scenario: Scenario
     """The keyword arguments of a forward, from what was given, or from a config when nothing was."""
     if given is None:
         return token_inputs(module, _config_of(module), scenario)
-    arguments = given if isinstance(given, (dict, tuple)) else given(scenario.batch, scenario.seq, scenario.past)
-    if isinstance(arguments, dict):
-        return arguments
-    return dict(inspect.signature(module.forward).bind(*arguments).arguments)
+    return made_for(module, given, scenario)
 
 
 def _config_of(module: torch.nn.Module) -> Any:
@@ -167,13 +216,9 @@ def _config_of(module: torch.nn.Module) -> Any:
     config = getattr(module, "config", None)
     if hasattr(config, "get_text_config"):
         return config
+    signature = signature_of(module.forward)
     raise UsageError(
         f"nothing says what {type(module).__name__} reads",
-        why=f"its forward takes {', '.join(accepted(module))}",
+        why=f"its forward takes {', '.join(signature.parameters)}" if signature else "",
         hint="give inputs: a function of (batch, seq, past); a factory returns a pair (module, inputs)",
     )
-
-
-def _tensors(arguments: dict[str, Any] | tuple[Any, ...]) -> list[torch.Tensor]:
-    values = arguments.values() if isinstance(arguments, dict) else arguments
-    return [value for value in values if isinstance(value, torch.Tensor)]

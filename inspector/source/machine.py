@@ -47,7 +47,8 @@ def _check_attention(name: str) -> None:
     # A name with a slash would fetch a kernel and run it.
     known = ["eager", *sorted(key for key in ALL_ATTENTION_FUNCTIONS.valid_keys() if "|" not in key)]
     if name not in known:
-        raise UsageError(f"--attention {name} is not known", why=f"transformers has {', '.join(known)}")
+        why = f"transformers has {', '.join(known)}"
+        raise UsageError(f"--attention {name} is not known", why=why, hint="eager and sdpa run on every machine")
 
 
 def _dtype(name: str) -> str:

@@ -47,4 +47,4 @@ def model_types() -> tuple[str, ...]:
 
 
 def _closest(name: str, names: list[str] | tuple[str, ...], limit: int) -> list[str]:
-    return get_close_matches(name, names, limit, 0.6)
+    return get_close_matches(name, names, limit, 0.7)

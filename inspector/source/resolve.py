@@ -9,11 +9,11 @@ __all__ = ["Origin", "resolve"]
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from inspector.errors import ModelAtFault, ModelNotFound
+from inspector.errors import ModelAtFault, ModelNotFound, UsageError
 from inspector.source import hub
 from inspector.source.catalogue import Preset, find
 from inspector.source.checkpoint import adapter
@@ -41,6 +41,7 @@ class Origin:
     config: the config's own keys, without `model_type`.
     folder: a local folder whose weights are to be used.
     target: `package.module:factory`, or the path of a saved document.
+    borrowed: what the folder is called, where it is not the model's own.
     """
 
     kind: Kind
@@ -51,6 +52,7 @@ class Origin:
     folder: Path | None = None
     target: str = ""
     preset: Preset | None = None
+    borrowed: str = ""
 
     def identity(self) -> dict[str, Any] | None:
         """What tells this model from another, ready for JSON; None when no two runs can be known to be the same.
@@ -70,6 +72,8 @@ def resolve(model: str, *, weights: str = "none") -> Origin:
 
     `weights` is "none", "random", "checkpoint" (the model's own, fetched when they are on the Hub) or a folder.
     """
+    if not model.strip():
+        raise UsageError("MODEL is empty", hint=FORMS)
     origin = _named(model.strip(), weights == "checkpoint")
     if weights in ("none", "random", "checkpoint"):
         return origin
@@ -145,7 +149,7 @@ def _from_config(config: dict[str, Any], name: str, source: str, folder: Path | 
 
 
 def _with_folder(origin: Origin, folder: Path) -> Origin:
-    """The same model with the weights of a folder, whose own config is the one those weights fit."""
+    """The same model with the weights of a folder, which it may borrow from another of the same architecture."""
     if not folder.is_dir():
         raise ModelNotFound(f"there is no folder {folder}", hint="--weights is random, or a folder with safetensors")
     if origin.kind in ("factory", "saved"):
@@ -156,7 +160,11 @@ def _with_folder(origin: Origin, folder: Path) -> Origin:
             f"the weights in {found.name} are of another architecture",
             why=f"{origin.name} is {origin.model_type}, they are {found.model_type}",
         )
-    return found
+    if (found.name, found.config) == (origin.name, origin.config):
+        return found
+    # Whether the weights are plain is said in their folder; all else is as MODEL says.
+    quantized = {key: value for key, value in found.config.items() if key == "quantization_config"}
+    return replace(origin, config={**origin.config, **quantized}, folder=folder, borrowed=found.name)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

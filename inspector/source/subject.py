@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Inputs", "Subject", "live_subject", "subject_of"]
+__all__ = ["Arguments", "Inputs", "Subject", "live_subject", "subject_of"]
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -16,8 +16,11 @@ from inspector.source.resolve import Origin
 if TYPE_CHECKING:
     import torch
 
-Inputs = dict[str, Any] | tuple[Any, ...] | Callable[[int, int, int], dict[str, Any] | tuple[Any, ...]]
-"""Arguments of a forward pass: fixed, or made from (batch, sequence, past)."""
+Arguments = dict[str, Any] | tuple[Any, ...]
+"""Arguments of a forward pass, by name or by position."""
+
+Inputs = Arguments | Callable[[int, int, int], Any]
+"""Fixed arguments, or a function that makes them from (batch, sequence, past)."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +84,14 @@ def subject_of(origin: Origin) -> Subject:
     return config_subject(origin)
 
 
-def live_subject(model: Any, inputs: Inputs | None = None, name: str | None = None) -> Subject:
+def live_subject(model: Any, inputs: Any = None, name: str | None = None) -> Subject:
     """A module, or a function of tensors, that already exists.
 
     >>> live_subject(abs, lambda batch, seq, past: ()).name
     'abs'
 
-    Without `inputs`, a transformers model is given token ids that its config allows.
+    inputs: a tensor, a tuple, list or dict of arguments, or a function of (batch, sequence, past) that returns such.
+    Without them, a transformers model is given token ids that its config allows.
     """
     from inspector.source.live import live
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inspector.folding import Group, fold, text
-from inspector.stage_graph.masks import describe
+from inspector.stage_graph.mask_stage import mask_kind
 from inspector.stage_graph.spans import span
 from inspector.stage_graph.stages import Stage, StageGraph
 
@@ -137,10 +137,5 @@ def _words(graph: StageGraph, stages: Sequence[Stage]) -> tuple[str, str, str, s
 
 
 def _mask_word(graph: StageGraph, stages: Sequence[Stage]) -> str:
-    for stage in stages:
-        if stage.path in ("attention.mask", "attention.fused"):
-            known = (graph.trace.concrete.get(value) for value in stage.inputs)
-            kinds = [describe(contents).kind for contents in known if contents is not None and len(contents.shape) > 2]
-            if kinds:
-                return kinds[0]
-    return ""
+    kinds = [mask_kind(graph, stage) for stage in stages if stage.path in ("attention.mask", "attention.fused")]
+    return next((kind.kind for kind in kinds if kind is not None), "")

@@ -25,8 +25,15 @@ Span = tuple[int, int]
 """First and last key that a query may see, (1, 0) when it may see none."""
 
 
-def describe(mask: Concrete) -> MaskKind:
+_NOBODY: Span = (1, 0)
+_HOLES: Span = (0, -1)
+"""A row that is seen in several pieces: no pattern that we know."""
+
+
+def describe(mask: Concrete, hides: bool = False) -> MaskKind:
     """The pattern of a mask of shape (..., S, T), judged on the row of the batch with the least padding.
+
+    hides: in a mask of booleans, true means hidden.
 
     >>> describe(Concrete((2, 3), "bool", (True, False, True), (1, 1, 4), ""))
     MaskKind(kind='other', size=None)
@@ -35,6 +42,8 @@ def describe(mask: Concrete) -> MaskKind:
     """
     if not mask.kept or len(mask.shape) < 2:
         return MaskKind("other")
+    if hides:
+        mask = mask._replace(values=tuple(not value for value in mask.values))
     queries, keys = mask.shape[-2:]
     planes = _planes(mask, queries, keys)
     widest = max(planes, key=lambda spans: sum(last - first + 1 for first, last in spans if last >= first))
@@ -53,17 +62,21 @@ def _planes(mask: Concrete, queries: int, keys: int) -> list[list[Span]]:
         left = count
         while left:
             step = min(left, keys - place)
-            if seen:
+            if seen and row and row[-1][1] == place - 1:
+                row[-1] = (row[-1][0], place + step - 1)
+            elif seen:
                 row.append((place, place + step - 1))
             place, left = place + step, left - step
             if place == keys:
-                spans.append((row[0][0], row[-1][1]) if row else (1, 0))
+                spans.append(_NOBODY if not row else row[0] if len(row) == 1 else _HOLES)
                 place, row = 0, []
     return [spans[start : start + queries] for start in range(0, len(spans), queries)]
 
 
 def _pattern(spans: list[Span], queries: int, keys: int) -> MaskKind:
     past = keys - queries
+    if _HOLES in spans:
+        return MaskKind("other")
     firsts, lasts = [first for first, _ in spans], [last for _, last in spans]
     ends_at_self = all(last == query + past for query, last in enumerate(lasts))
     if all(first == 0 for first in firsts) and all(last == keys - 1 for last in lasts):

@@ -160,7 +160,10 @@ def _symbols(
         return _solve_on(subject, module, shadows, scenario, run)
     on_meta = _on_meta(scenario)
     small, small_shadows = _build(shallow, on_meta)
-    base = _run(shallow, small, small_shadows, on_meta)
+    try:
+        base = _run(shallow, small, small_shadows, on_meta)
+    except TraceFailed:  # a model may run with values only
+        return _solve_on(subject, module, shadows, scenario, run)
     symbols = _solve_on(shallow, small, small_shadows, on_meta, base)
     return transfer(run.seen.ops, run.seen.values, base.seen.ops, base.seen.values, symbols)
 

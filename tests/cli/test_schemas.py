@@ -32,7 +32,7 @@ def test_an_unknown_schema_is_refused() -> None:
     with pytest.raises(UsageError, match="no schema named 'shape'") as caught:
         schema("shape")
 
-    assert caught.value.hint == "there is shapes, models"
+    assert caught.value.hint == f"there is {', '.join(SCHEMAS)}"
 
 
 def test_shapes_are_valid(tables: SimpleNamespace) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import inspector
 from inspector.api import traces, verbs
-from inspector.errors import UsageError
+from inspector.errors import TraceFailed, UsageError
 from inspector.records import ModelInfo, Scenario, Trace
 
 
@@ -84,6 +84,10 @@ def test_several_kinds_of_attention_are_several_runs(ran: list[Any]) -> None:
         ({"batch": 0}, "batch must be at least 1, but is 0"),
         ({"seq": 0}, "seq must be at least 1, but is 0"),
         ({"past": -1}, "past must be at least 0, but is -1"),
+        ({"batch": "2"}, "batch is a whole number, but got '2'"),
+        ({"seq": 2.5}, "seq is a whole number, but got 2.5"),
+        ({"seed": "x"}, "seed is a whole number, but got 'x'"),
+        ({"layer": "3"}, "layer is a whole number, but got '3'"),
     ],
 )
 def test_what_cannot_be_met_is_refused(options: Any, said: str, ran: list[Any]) -> None:
@@ -113,9 +117,44 @@ def test_a_role_that_is_nearly_right_is_named(role: str, meant: str, ran: list[A
     assert caught.value.hint == f"did you mean --role {meant}?"
 
 
+@pytest.mark.parametrize("role", ["attention.rope", "attention.rope.k"])
+def test_a_role_that_this_model_has_not_is_no_slip_of_the_pen(role: str, ran: list[Any]) -> None:
+    """attention.dropout is spelled much like it, and is something else."""
+    with pytest.raises(UsageError) as caught:
+        inspector.shapes("gpt2", role=role)
+
+    assert caught.value.what == f"gpt2 has no {role}"
+    assert caught.value.why.startswith("roles of its attention: attention.norm, attention.qkv_proj, ")
+    assert "mlp" not in caught.value.why
+    assert caught.value.hint == ""
+
+
+def test_a_role_of_a_section_that_this_model_has_not(ran: list[Any]) -> None:
+    with pytest.raises(UsageError) as caught:
+        inspector.shapes("gpt2", role="ssm.conv")
+
+    assert (caught.value.what, caught.value.why) == ("gpt2 has no ssm.conv", "")
+    assert caught.value.hint.startswith("sections: embedding, ")
+
+
+def test_nothing_is_suggested_that_is_not_near(ran: list[Any]) -> None:
+    with pytest.raises(UsageError) as caught:
+        inspector.shapes("gpt2", role="attention.forks")
+
+    assert (caught.value.what, caught.value.hint) == ("nothing in gpt2 has role attention.forks", "")
+
+
+def test_torch_names_of_devices_and_formats_are_understood(ran: list[Any]) -> None:
+    import torch
+
+    inspector.shapes("gpt2", dtype=torch.float32, device=torch.device("cpu"))  # type: ignore[arg-type]
+
+    assert (ran[0][1].dtype, ran[0][1].device) == ("float32", "cpu")
+
+
 def test_importing_inspector_offers_the_verbs() -> None:
     assert inspector.shapes is verbs.shapes
-    assert dir(inspector) == ["__version__", "models", "shapes"]
+    assert dir(inspector) == ["__version__", *verbs.__all__]
     with pytest.raises(AttributeError, match="no attribute 'shape'"):
         _ = inspector.shape
 
@@ -212,11 +251,34 @@ def test_the_wait_is_announced_only_when_there_is_one(world: SimpleNamespace, mo
     assert world.told == ["loading torch and transformers (a few seconds the first time)"]
 
 
+@pytest.mark.parametrize(
+    ("why", "scenario", "hint"),
+    [
+        ("expected scalar type bfloat16 but found float32", Scenario(), "try --dtype float32 --device cpu"),
+        ("mat1 and mat2 must have the same dtype", Scenario(device="cpu"), "try --dtype float32"),
+        ("mat1 and mat2 must have the same dtype", Scenario(dtype="float32"), ""),
+        ("Tensor on device meta is not on the expected device cpu!", Scenario(), "try --device cpu"),
+        ("no luck", Scenario(), ""),
+    ],
+)
+def test_a_model_that_makes_tensors_of_its_own_may_run_otherwise(
+    why: str, scenario: Scenario, hint: str, world: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(subject: Any, scenario: Scenario) -> Trace:
+        raise TraceFailed("gpt2: running the model failed", why=f"RuntimeError: {why}")
+
+    monkeypatch.setattr("inspector.tracing.observe", fails)
+    with pytest.raises(TraceFailed) as caught:
+        traces.Source("gpt2").trace(scenario)
+
+    assert (caught.value.what, caught.value.hint) == ("gpt2: running the model failed", hint)
+
+
 def test_the_store_is_told_which_code_ran(world: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("transformers.models.gpt2.modeling_gpt2", "transformers.masking_utils", "transformers.trainer"):
+    for name in ("transformers.models.gpt2.modeling_gpt2", "transformers.masking_utils", "transformersish"):
         monkeypatch.setitem(sys.modules, name, _module(__file__=f"{name}.py"))
     traces.Source("gpt2").trace(Scenario())
 
     assert "transformers.models.gpt2.modeling_gpt2.py" in world.kept["files"]
     assert "transformers.masking_utils.py" in world.kept["files"]
-    assert "transformers.trainer.py" not in world.kept["files"]
+    assert "transformersish.py" not in world.kept["files"]

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from inspector.records import ModelInfo, Scenario
-from inspector.shape_table.rows import Dim, ShapeRow, ShapeSummary, ShapeTable, TensorView
+from inspector.shape_table.rows import ShapeRow, ShapeSummary, ShapeTable
+from inspector.stage_graph.tensors import Dim, TensorView
 
 SIZES = {"B": 2, "S": 16, "T": 16, "1": 1}
 AXES = {"768": "D", "2304": "D", "12": "H", "64": "K", "3072": "F", "50257": "V", "12·64": "H·K"}

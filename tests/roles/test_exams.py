@@ -85,3 +85,12 @@ def _swap(name, renames):
     if name is None:
         return None
     return ".".join(renames.get(part, part) for part in name.split("."))
+
+
+@pytest.mark.parametrize("model_type", ["gemma2", "opt", "falcon", "phi3", "cohere"])
+def test_what_prepares_a_block_belongs_to_it(trace_of, model_type):
+    """`1 + w` and `w.T` are the block's, and so is the view that gives its sum the sequence axis back."""
+    naming = infer(trace_of(model_type))
+    outside = {naming.parts[op].path for op in range(len(naming.parts)) if naming.parts[op].layer is None}
+
+    assert not {path for path in outside if path.startswith(("attention.", "mlp."))}

@@ -10,8 +10,8 @@ from inspector.source import presets, resolve, subject_of
 from inspector.tracing import observe
 
 STORES_MORE = {"falcon-180b": 4_751_360}
-"""Where transformers' cache holds more than the published figure says: Falcon's keys and values are repeated for all 232
-query heads before they are stored, not after."""
+"""Where transformers' cache holds more than the published figure says: Falcon's keys and values are repeated for all
+232 query heads before they are stored, not after."""
 
 
 @pytest.mark.slow

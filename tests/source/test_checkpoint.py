@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,71 @@ def test_weights_that_are_not_those_of_the_config(
     checkpoint: Callable[..., Path], edit: Callable[[dict[str, torch.Tensor]], object], text: list[str]
 ) -> None:
     assert text == refusal(edited(checkpoint(), edit))
+
+
+NOT_THOSE = "the weights in saved are not those of {}: {} tensors differ"
+LAYER = "model.layers"
+BORROWED = {
+    "same": [],
+    "wider": [
+        NOT_THOSE.format("wider", 6),
+        (
+            f"{LAYER}.0.mlp.gate_proj.weight is (24, 16), not (32, 16), {LAYER}.0.mlp.up_proj.weight is (24, 16), not "
+            f"(32, 16), {LAYER}.0.mlp.down_proj.weight is (16, 24), not (16, 32) and 3 more"
+        ),
+    ],
+    "deeper": [
+        NOT_THOSE.format("deeper", 9),
+        (
+            f"there is no {LAYER}.2.self_attn.q_proj.weight, there is no {LAYER}.2.self_attn.k_proj.weight, there is "
+            f"no {LAYER}.2.self_attn.v_proj.weight and 6 more"
+        ),
+    ],
+    "flatter": [
+        NOT_THOSE.format("flatter", 9),
+        (
+            f"{LAYER}.1.input_layernorm.weight is one too many, {LAYER}.1.mlp.down_proj.weight is one too many, "
+            f"{LAYER}.1.mlp.gate_proj.weight is one too many and 6 more"
+        ),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("same", {}),
+        ("wider", {"intermediate_size": 32}),
+        ("deeper", {"num_hidden_layers": 3}),
+        ("flatter", {"num_hidden_layers": 1}),
+    ],
+)
+def test_borrowed_weights_are_those_of_the_very_same_model(
+    name: str, changes: dict[str, int], checkpoint: Callable[..., Path], config_file: Callable[..., Path]
+) -> None:
+    """Whoever asks for one model with the weights of a folder gets that model, or is told what differs."""
+    weights = checkpoint()
+    subject = subject_of(resolve(str(config_file(name, **changes)), weights=str(weights)))
+
+    assert (name, ("the weights are those in the folder saved",)) == (subject.name, subject.notes)
+    if not BORROWED[name]:
+        module = subject.make(subject.settle(REAL)[0])
+        assert torch.equal(load_file(weights / "model.safetensors")["lm_head.weight"], module.lm_head.weight)
+        return
+    with pytest.raises(ModelAtFault) as caught:
+        subject.settle(REAL)
+    *said, hint = str(caught.value).splitlines()
+    assert said == BORROWED[name]
+    assert hint == "give the folder itself as MODEL, or the other class with --head or --no-head"
+
+
+def test_a_head_that_is_not_asked_for_may_be_left_in_the_folder(
+    checkpoint: Callable[..., Path], config_file: Callable[..., Path]
+) -> None:
+    subject = subject_of(resolve(str(config_file()), weights=str(checkpoint())))
+    _, notes = subject.settle(replace(REAL, head=False))
+
+    assert notes == ("1 tensor of the checkpoint not used: lm_head.weight",)
 
 
 def test_missing_shard(checkpoint: Callable[..., Path]) -> None:

@@ -26,9 +26,7 @@ NOT_FOUND = ("ModelNotFound", "3")
 ASK = "ask for access on its page on the Hub, then run `hf auth login` or set HF_TOKEN"
 CHECK = "check the spelling; for a private model run `hf auth login` or set HF_TOKEN"
 MERGE = "give the base model, or a folder with the adapter merged into it"
-DID_YOU_MEAN = (
-    "did you mean bert-base-uncased, bert-base-cased, bert-large-uncased, distilbert-base-uncased, roberta-base?"
-)
+DID_YOU_MEAN = "did you mean bert-base-uncased, bert-base-cased, bert-large-uncased, distilbert-base-uncased?"
 UNREACHABLE = "ModelNotFound | 3 | me/other is not in the local cache, and the Hub is out of reach | "
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,22 @@ FORMS = (
     "MODEL is a catalogue name, model_type:TYPE, a folder or .json file, package.module:factory, or a Hub id owner/name"
 )
 
+INPUTS = (
+    "inputs are a tensor, a tuple, list or dict of arguments, or a function of (batch, seq, past) that returns such"
+)
+
 FACTORIES = """
+import sys
 import torch
 number = 3
+model = torch.nn.Linear(8, 8)
+def function(x, y=1, *, z): return x + z
+class Net(torch.nn.Linear): pass
+def quits(): sys.exit(0)
+def words(): return torch.nn.Linear(8, 8), "words"
 def raises(): raise ValueError("no luck\\nat all")
 def five(): return 5
 def linear(): return torch.nn.Linear(8, 8)
-def fixed(): return torch.nn.Linear(8, 8), (torch.ones(2, 3, 8),)
 """
 
 
@@ -63,6 +73,8 @@ def refusal(ask: Callable[[], Any]) -> tuple[int, list[str]]:
             ],
         ),
         ("xyzzy", 3, ["no model is named 'xyzzy'", FORMS]),
+        ("nosuchmodel", 3, ["no model is named 'nosuchmodel'", FORMS]),
+        (" ", 2, ["MODEL is empty", FORMS]),
         ("./nowhere", 3, ["there is no file or folder ./nowhere", FORMS]),
         ("nowhere.json", 3, ["there is no file or folder nowhere.json", FORMS]),
         (
@@ -113,6 +125,22 @@ def refusal(ask: Callable[[], Any]) -> tuple[int, list[str]]:
         ),
         ("json:nothing", 3, ["json:nothing: json has no nothing"]),
         ("factories_for_refusals:number", 3, ["factories_for_refusals:number is a int, not a factory"]),
+        (
+            "factories_for_refusals:function",
+            2,
+            [
+                "factories_for_refusals:function takes x, z, and nothing says what to give it",
+                "name a function that takes nothing and returns (function, inputs)",
+            ],
+        ),
+        (
+            "factories_for_refusals:Net",
+            2,
+            [
+                "factories_for_refusals:Net takes in_features, out_features, and nothing says what to give it",
+                "name a function that takes nothing and returns Net(in_features, out_features)",
+            ],
+        ),
     ],
 )
 def test_names(name: str, exit_code: int, text: list[str]) -> None:
@@ -143,7 +171,15 @@ def test_json_that_is_not_json() -> None:
         ),
         (
             {"hidden_act": "gelp"},
-            ["llama cannot be built", "'gelp'"],
+            ["tiny cannot be built", "unknown activation 'gelp'"],
+        ),
+        (
+            {"num_hidden_layers": -1, "vocab_size": 0},
+            ["the config of tiny is not valid", "num_hidden_layers is -1, vocab_size is 0: at least 1 is needed"],
+        ),
+        (
+            {"model_type": "gpt2", "n_layer": 0},
+            ["the config of tiny is not valid", "n_layer is 0: at least 1 is needed"],
         ),
         (
             {"model_type": "mine", "auto_map": {"AutoConfig": "configuration_mine.MineConfig"}},
@@ -220,11 +256,35 @@ def test_scenarios(name: str, options: dict[str, Any], exit_code: int, text: lis
 @pytest.mark.parametrize("attention", ["flush", "kernels-community/flash"])
 def test_attention(attention: str) -> None:
     """A name with a slash would fetch a kernel and run it. Which ones there are is up to transformers."""
-    exit_code, (what, why) = refusal(lambda: subject_of(resolve("gpt2")).settle(Scenario(attention=attention)))
+    exit_code, (what, why, hint) = refusal(lambda: subject_of(resolve("gpt2")).settle(Scenario(attention=attention)))
 
     assert (2, f"--attention {attention} is not known") == (exit_code, what)
     assert why.startswith("transformers has eager, ")
     assert "sdpa" in why
+    assert hint == "eager and sdpa run on every machine"
+
+
+@pytest.mark.parametrize(
+    ("attention", "why"),
+    [("flash_attention_2", "the package for FlashAttention2"), ("flex_attention", "does not support an attention")],
+)
+def test_attention_that_cannot_be_had_here(attention: str, why: str) -> None:
+    """It lacks a package, or the model's support; with another kind the same model runs."""
+    if attention == "flash_attention_2" and find_spec("flash_attn"):
+        pytest.skip("has the package")
+    subject = subject_of(resolve("gpt2"))
+    exit_code, (what, said, hint) = refusal(lambda: subject.make(Scenario(attention=attention, head=True)))
+
+    assert (2, f"gpt2 cannot run here with --attention {attention}") == (exit_code, what)
+    assert why in said
+    assert hint == "use --attention eager or sdpa"
+
+
+def test_attention_is_not_blamed_for_another_fault(config_file: Callable[..., Path]) -> None:
+    subject = subject_of(resolve(str(config_file(hidden_act="gelp"))))
+    asked = Scenario(attention="sdpa", head=True)
+
+    assert (3, ["tiny cannot be built", "unknown activation 'gelp'"]) == refusal(lambda: subject.make(asked))
 
 
 def test_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,13 +316,16 @@ def test_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
             ],
         ),
         (
-            "fixed",
+            "model",
             2,
             [
-                "the inputs that factories_for_refusals:fixed returns are fixed tensors",
-                "return a function of (batch, seq, past) that makes them",
+                "nothing says what Linear reads",
+                "its forward takes input",
+                "give inputs: a function of (batch, seq, past); a factory returns a pair (module, inputs)",
             ],
         ),
+        ("words", 2, ["inputs are str, not arguments", INPUTS]),
+        ("quits", 3, ["the factory factories_for_refusals:quits raised SystemExit", "0"]),
     ],
 )
 def test_factories(factory: str, exit_code: int, text: list[str]) -> None:
@@ -278,6 +341,16 @@ def test_a_model_that_reads_no_tokens() -> None:
     assert (2, "ViTModel does not read token ids") == (exit_code, what)
     assert why.startswith("its forward takes pixel_values, ")
     assert hint == "give package.module:factory, a factory that returns (model, inputs)"
+
+
+@pytest.mark.parametrize("model_type", ["clip", "owlvit"])
+def test_a_model_that_compares_text_with_pictures(model_type: str) -> None:
+    subject = subject_of(resolve(f"model_type:{model_type}"))
+    exit_code, (what, why, _) = refusal(lambda: subject.inputs(subject.make(Scenario(head=False)), Scenario()))
+
+    assert exit_code == 2
+    assert what.endswith("Model does not read token ids alone")
+    assert "pixel_values" in why
 
 
 def test_weights_of_another_architecture(config_file: Callable[..., Path]) -> None:

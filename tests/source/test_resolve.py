@@ -75,11 +75,23 @@ def test_what_may_change_unseen_has_no_identity(checkpoint: Callable[..., Path])
     assert resolve(folder).identity() is not None
 
 
-def test_weights_from_a_folder_bring_its_config(checkpoint: Callable[..., Path]) -> None:
+def test_weights_from_a_folder_leave_the_model_what_it_is(checkpoint: Callable[..., Path]) -> None:
+    """Its name and its config: another model than asked for must not come back."""
     folder = checkpoint()
-    origin = resolve("llama-3-8b", weights=str(folder))
+    asked, origin = resolve("llama-3-8b"), resolve("llama-3-8b", weights=str(folder))
 
-    assert (folder, 16) == (origin.folder, origin.config["hidden_size"])
+    assert (folder, "saved") == (origin.folder, origin.borrowed)
+    assert (asked.name, asked.source, asked.config) == (origin.name, origin.source, origin.config)
+    assert origin.identity() is None
+    assert resolve(str(folder), weights=str(folder)).borrowed == ""
+
+
+def test_borrowed_weights_that_are_quantized_are_known_to_be(checkpoint: Callable[..., Path]) -> None:
+    folder = checkpoint()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "gptq"}}))
+
+    assert resolve("llama-3-8b", weights=str(folder)).config["quantization_config"] == {"quant_method": "gptq"}
 
 
 def test_a_bare_name_is_never_asked_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:

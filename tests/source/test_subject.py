@@ -12,6 +12,8 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
+import inspector
+from inspector.api.results import Shapes
 from inspector.errors import InspectorError
 from inspector.records import Scenario
 from inspector.source.configured import ConfigSubject
@@ -262,6 +264,18 @@ def test_shallow_of_unlisted_patterns(model_type: str, layers: int | None) -> No
     assert layers == (shallow.config.num_hidden_layers if isinstance(shallow, ConfigSubject) else None)
 
 
+def test_a_model_that_runs_with_values_only_is_solved_with_values(config_file: Callable[..., Path]) -> None:
+    """XLNet makes tensors of its own on the CPU in float32: its symbols cannot come from meta."""
+    sizes = {"hidden_size": None, "num_attention_heads": None, "num_hidden_layers": None, "rms_norm_eps": None}
+    keys = {"d_model": 16, "n_head": 2, "n_layer": 2, "d_inner": 24}
+    path = str(config_file(model_type="xlnet", **sizes, **keys))
+    with pytest.raises(InspectorError, match="try --dtype float32 --device cpu"):
+        inspector.shapes(path, trace_cache=False)
+    table = inspector.shapes(path, dtype="float32", device="cpu", trace_cache=False).tables[0]
+
+    assert "(S, B, 16)" in {row["outputs"] for row in Shapes((table,)).records()}
+
+
 def test_live_module_is_left_as_it_is() -> None:
     """Its device, dtype, mode and weights are its owner's affair."""
     module = torch.nn.Linear(8, 4)
@@ -270,7 +284,10 @@ def test_live_module_is_left_as_it_is() -> None:
 
     assert subject.make(scenario) is module
     assert module.training
-    assert notes == ("the module is in training mode: dropout is not idle",)
+    assert notes == (
+        "the module is in training mode: dropout is not idle",
+        "the inputs are fixed: sizes stay numbers, where a function of (batch, seq, past) shows B and S",
+    )
     assert (3, 5, "cpu", "float32", "checkpoint", "none") == (
         scenario.batch,
         scenario.seq,

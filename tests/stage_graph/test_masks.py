@@ -20,6 +20,8 @@ PATTERNS = {
     "decode": (torch.ones(1, 12, dtype=torch.bool), MaskKind("causal")),
     "decode in a window": (KEY[:, :] > 8, MaskKind("sliding", 3)),
     "nobody": (torch.zeros(4, 12, dtype=torch.bool), MaskKind("other")),
+    "holes": (CAUSAL & (KEY != 4), MaskKind("other")),
+    "every other": ((KEY - QUERY) % 2 == 0, MaskKind("other")),
     "diagonal": (KEY == QUERY, MaskKind("sliding", 1)),
 }
 
@@ -31,6 +33,10 @@ def test_describe(name, form):
     mask = seen if form == "bool" else torch.where(seen, 0.0, torch.finfo(torch.float32).min)
 
     assert describe(concrete_of(mask[None, None])) == expected
+
+
+def test_a_mask_may_say_what_it_hides():
+    assert describe(concrete_of(~CAUSAL), hides=True) == MaskKind("causal")
 
 
 def test_padding_of_another_row_is_not_the_pattern():

@@ -7,8 +7,8 @@ __all__ = ["attributes"]
 from collections.abc import Callable
 
 from inspector.records import Op
-from inspector.stage_graph import Stage, StageGraph
-from inspector.stage_graph.masks import describe
+from inspector.stage_graph.mask_stage import mask_kind
+from inspector.stage_graph.stages import Stage, StageGraph
 
 Attributes = dict[str, object]
 
@@ -46,12 +46,8 @@ def _softmax(graph: StageGraph, stage: Stage) -> Attributes:
 
 
 def _mask(graph: StageGraph, stage: Stage) -> Attributes:
-    for value in stage.inputs:
-        contents = graph.trace.concrete.get(value)
-        if contents is not None and len(contents.shape) > 2:
-            kind = describe(contents)
-            return {"kind": kind.kind, "size": kind.size}
-    return {}
+    found = mask_kind(graph, stage)
+    return {} if found is None else {"kind": found.kind, "size": found.size}
 
 
 def _fused(graph: StageGraph, stage: Stage) -> Attributes:

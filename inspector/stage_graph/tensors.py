@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
-__all__ = ["Views"]
+__all__ = ["Dim", "TensorView", "Views"]
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from inspector.axes import AXES
-from inspector.shape_table.rows import Dim, TensorView
-from inspector.stage_graph import AxisNames, StageGraph
+from inspector.stage_graph.axes import AxisNames
+from inspector.stage_graph.stages import StageGraph
 from inspector.tracing.texts import UNSOLVED
+
+
+class Dim(NamedTuple):
+    """One dimension: its size in this run, its text ("B", "768", "12·64") and its axis letters ("B", "D", "H·K").
+
+    `axis` is "" where no part of the architecture names the dimension.
+    """
+
+    size: int
+    text: str
+    axis: str
+
+
+class TensorView(NamedTuple):
+    """One tensor that enters or leaves a stage. `name` says where it comes from: a role path, an input, a parameter."""
+
+    name: str
+    dims: tuple[Dim, ...]
+    dtype: str
+    device: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(dim.size for dim in self.dims)
+
+    @property
+    def symbolic(self) -> str:
+        """The shape as it is printed: `(B, 12, S, T)`."""
+        return "(" + ", ".join(dim.text for dim in self.dims) + ")"
 
 
 class Views:
@@ -51,15 +81,29 @@ class Views:
         maker = self._graph.maker.get(value)
         if maker is not None:
             return self._graph.stages[maker].name
+        return self.entered(value)
+
+    def entered(self, value: int) -> str:
+        """The name of a value that no op made."""
         return self._entered.get(value) or self.trace.values[value].name or ""
 
-    def _distinct(self, values: Iterable[int]) -> list[int]:
-        """Without those that are another view of one that is there: a table is shown once, not once per layer."""
+    def slots(self, values: Iterable[int]) -> dict[int, int]:
+        """Value -> place among the views shown for `values`.
+
+        What is another view of one that is there shares its place: a table is shown once, not once per layer.
+        """
         flow = self._graph.naming.flow
         seen: dict[tuple[int, tuple[int, ...]], int] = {}
-        for value in values:
-            seen.setdefault((flow.through(value, ("plumb", "view")), self.trace.values[value].shape), value)
-        return list(seen.values())
+        return {
+            value: seen.setdefault((flow.through(value, ("plumb", "view")), self.trace.values[value].shape), len(seen))
+            for value in values
+        }
+
+    def _distinct(self, values: Iterable[int]) -> list[int]:
+        first: dict[int, int] = {}
+        for value, slot in self.slots(values).items():
+            first.setdefault(slot, value)
+        return list(first.values())
 
     def _dims(self, value: int) -> tuple[Dim, ...]:
         shape, texts, letters = self.trace.values[value].shape, self.trace.symbols[value], self._axes.of(value)

@@ -1,0 +1,1 @@
+"""What differs between two architectures, whether it matters, and how that is proved."""

@@ -1,0 +1,112 @@
+"""Facts of the feed-forward part and of the experts."""
+
+from __future__ import annotations
+
+__all__ = ["FACTS"]
+
+from collections.abc import Iterator
+
+from inspector.fact_sheet.functions import function_of
+from inspector.fact_sheet.scene import Kind, Scene, Seen, Unseen
+from inspector.stage_graph import Stage
+
+_DENSE = {"activation": ("mlp.activation",), "down": ("mlp.down_proj",), "gate": ("mlp.multiply", "mlp.split_up_gate")}
+_EXPERTS = {"activation": ("moe.expert_activation",), "down": ("moe.expert_down",), "gate": ("moe.expert_multiply",)}
+
+
+def dense(scene: Scene) -> Iterator[Seen | Unseen]:
+    """Gate, non-linearity and width; of experts where a block has no other feed-forward."""
+    for kind in scene.kinds:
+        sections = scene.sections(kind)
+        roles = _DENSE if "mlp" in sections else _EXPERTS if "moe" in sections else {}
+        down = scene.stages(kind, *roles["down"]) if roles else []
+        if not down:
+            continue
+        gates = scene.stages(kind, *roles["gate"])
+        yield Seen("mlp.gated", bool(gates), scene.ids(gates or down), kind)
+        yield from _activation(scene, kind, scene.stages(kind, *roles["activation"]))
+        width = _width(scene, down[0])
+        if width:
+            yield Seen("mlp.width", width, scene.ids(down[:1]), kind)
+
+
+def _activation(scene: Scene, kind: Kind, stages: list[Stage]) -> Iterator[Seen | Unseen]:
+    if not stages:
+        yield Unseen("mlp.activation", "no non-linearity was recognised between up and down")
+        return
+    name = function_of(scene.ops(stages[:1]))
+    if name is None:
+        calls = " ".join(op.name for op in scene.ops(stages[:1]) if scene.flow.kind[op.id] == "other")
+        name = f"other: {calls}"
+    yield Seen("mlp.activation", name, scene.ids(stages[:1]), kind)
+
+
+def _width(scene: Scene, stage: Stage) -> int | None:
+    """The last axis of what the down projection reads."""
+    for op in scene.ops([stage]):
+        if scene.flow.weighted[op.id]:
+            value = next(value for value in scene.flow.factors(op) if scene.flow.on_act(value))
+            return scene.shape(value)[-1]
+    return None
+
+
+def experts(scene: Scene) -> Iterator[Seen | Unseen]:
+    """How many there are, how many a token visits, and how its router decides."""
+    for kind in scene.where("moe"):
+        routers, choices = scene.stages(kind, "moe.router"), scene.stages(kind, "moe.top_k", "moe.dispatch")
+        if not routers:
+            yield Unseen("moe.experts", "no router was recognised")
+            continue
+        weighted = [op for op in scene.ops(routers) if scene.flow.weighted[op.id]]
+        if weighted:
+            yield Seen("moe.experts", scene.shape(weighted[-1].outputs[0])[-1], (weighted[-1].id,), kind)
+        # Experts may be chosen by group first: the last choice is that of the experts.
+        tops = [op for op in scene.ops(choices) if op.name in ("topk", "argmax", "max")]
+        top = max(tops, key=lambda op: op.id, default=None)
+        if top is not None:
+            yield Seen("moe.active", scene.shape(top.outputs[0])[-1] if top.name == "topk" else 1, (top.id,), kind)
+            yield from _router(scene, kind, top.id)
+        shared = scene.stages(kind, "moe.shared_expert")
+        yield from _shared(scene, kind, shared)
+
+
+def _shared(scene: Scene, kind: Kind, shared: list[Stage]) -> Iterator[Seen]:
+    """Shared experts lie side by side in one feed-forward: their number is its width in widths of one expert."""
+    one = [width for stage in scene.stages(kind, "moe.expert_down") if (width := _width(scene, stage))]
+    both = [width for stage in shared if (width := _width_of_last(scene, stage))]
+    count = max(1, both[-1] // one[0]) if both and one and both[-1] % one[0] == 0 else len(both[:1])
+    yield Seen("moe.shared", count, scene.ids(shared), kind)
+
+
+def _width_of_last(scene: Scene, stage: Stage) -> int | None:
+    weighted = [op for op in scene.ops([stage]) if scene.flow.weighted[op.id]]
+    wide = [op for op in weighted if scene.shape(op.outputs[0])[-1] > 1]
+    if not wide:
+        return None
+    value = next(value for value in scene.flow.factors(wide[-1]) if scene.flow.on_act(value))
+    return scene.shape(value)[-1]
+
+
+def _router(scene: Scene, kind: Kind, choice: int) -> Iterator[Seen]:
+    scores = scene.ops(scene.stages(kind, "moe.router_score", "moe.router", "moe.top_k"))
+    squash = next((op for op in scores if op.name in ("softmax", "sigmoid")), None)
+    if squash is not None:
+        before = squash.id < choice
+        name = "sigmoid" if squash.name == "sigmoid" else "softmax-then-topk" if before else "topk-then-softmax"
+        yield Seen("moe.router", name, (squash.id, choice), kind)
+        after = scene.ops(scene.stages(kind, "moe.router_score", "moe.dispatch", "moe.combine"))
+        sums = [op.id for op in after if op.id > choice and op.name == "sum" and _divides(scene, op.outputs[0])]
+        yield Seen("moe.normalised", bool(sums) or not before, tuple(sums) or (squash.id,), kind)
+
+
+def _divides(scene: Scene, value: int) -> bool:
+    """Whether something is divided by `value`, give or take a small number."""
+    for op in scene.flow.consumers(value):
+        if op.name == "div" and op.inputs[-1] == value:
+            return True
+        if op.name in ("add", "clamp", "to") and _divides(scene, op.outputs[0]):
+            return True
+    return False
+
+
+FACTS = (dense, experts)

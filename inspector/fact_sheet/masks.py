@@ -1,0 +1,86 @@
+"""What a block may see, from the contents of its mask."""
+
+from __future__ import annotations
+
+__all__ = ["Visible", "visible"]
+
+from typing import NamedTuple
+
+from inspector.fact_sheet.scene import Kind, Scene
+from inspector.records import Concrete, Op
+from inspector.roles.flow import FUSED_ATTENTION
+from inspector.stage_graph.masks import MaskKind, describe
+
+_HIDDEN = -1e4
+_CARRIERS = ("attention.mask", "attention.position_bias", "attention.scores", "attention.fused", "attention.softmax")
+
+
+class Visible(NamedTuple):
+    """direction: "" where the pattern has no name. window: how many tokens back, itself among them; None for all.
+
+    hidden_window: why a window could not have been seen, or "".
+    """
+
+    direction: str
+    window: int | None
+    ops: tuple[int, ...]
+    hidden_window: str = ""
+
+
+_DIRECTIONS = {
+    "full": "bidirectional",
+    "bidirectional-sliding": "bidirectional",
+    "causal": "causal",
+    "sliding": "causal",
+    "chunked": "causal",
+}
+
+
+def visible(scene: Scene, kind: Kind) -> Visible | str:
+    """What the blocks of this kind see, or the reason why that cannot be told."""
+    ops = scene.ops(scene.stages(kind, *_CARRIERS))
+    if scene.trace.scenario.seq == 1:
+        return "one query shows no direction: it looks back in any case"
+    for op in ops:
+        found = _of_op(scene, op)
+        if found is not None:
+            return _named(scene, found, (op.id,))
+    if any(op.name == FUSED_ATTENTION and op.attribute("is_causal") for op in ops):
+        fused = next(op.id for op in ops if op.name == FUSED_ATTENTION)
+        return _named(scene, MaskKind("causal"), (fused,))
+    masks = scene.stages(kind, "attention.mask")
+    if masks:
+        return "the contents of the mask are not known"
+    return _named(scene, MaskKind("full"), tuple(op.id for op in ops if scene.flow.is_product(op))[:1])
+
+
+def _named(scene: Scene, found: MaskKind, ops: tuple[int, ...]) -> Visible:
+    # Looking as far to both sides, a token sees `size` on each: the field counts both together.
+    window = found.size if found.kind != "bidirectional-sliding" or found.size is None else 2 * found.size
+    claimed, seq = scene.trace.claims.get("attention.window"), scene.trace.scenario.seq
+    short = isinstance(claimed, int) and seq <= claimed and window is None
+    hidden = f"a window of {claimed:,} tokens would not show in a run of {seq:,}" if short else ""
+    return Visible(_DIRECTIONS.get(found.kind, ""), window, ops, hidden)
+
+
+def _of_op(scene: Scene, op: Op) -> MaskKind | None:
+    """The pattern of the mask that enters this op, directly or inside a sum of biases."""
+    for value in scene.control(op.inputs, most=24):
+        known = scene.trace.concrete.get(value)
+        if known is not None and _is_mask(known, scene.trace.scenario.seq):
+            return describe(_opened(known) if _hides_where_true(op, value) else known)
+    return None
+
+
+def _is_mask(known: Concrete, queries: int) -> bool:
+    if not known.kept or len(known.shape) < 2 or known.shape[-2] != queries or known.shape[-1] < queries:
+        return False
+    return known.dtype == "bool" or any(number <= _HIDDEN for number in known.values) or not any(known.values)
+
+
+def _hides_where_true(op: Op, value: int) -> bool:
+    return op.name.startswith("masked_fill") and value in op.inputs
+
+
+def _opened(mask: Concrete) -> Concrete:
+    return mask._replace(values=tuple(not value for value in mask.values))

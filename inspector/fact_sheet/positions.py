@@ -1,0 +1,107 @@
+"""Facts of positions: where a token stands, and how that enters."""
+
+from __future__ import annotations
+
+__all__ = ["FACTS", "scaling_fits"]
+
+from collections.abc import Iterator
+
+from inspector.fact_sheet.attention import counted, crosses
+from inspector.fact_sheet.frequencies import frequencies, reproduces, scaling, theta
+from inspector.fact_sheet.lanes import turned
+from inspector.fact_sheet.scene import Kind, Scene, Seen, Unseen
+from inspector.records import Plain
+from inspector.roles.flow import PAR
+from inspector.roles.rope import Rope
+
+_BIASES = {"positions.alibi": "alibi", "positions.relative_bias": "relative"}
+
+
+def position_kind(scene: Scene) -> Iterator[Seen]:
+    """In the block by rotation or bias; else for all blocks by a table that is added to the tokens."""
+    outer = _added(scene)
+    for kind in scene.where("attention"):
+        if crosses(scene, kind):  # places in another sequence say nothing of places in this one
+            continue
+        ropes = scene.stages(kind, "attention.rope")
+        if ropes:
+            yield Seen("position.kind", "rope", scene.ids(ropes), kind)
+            continue
+        bias = _bias(scene, kind)
+        name, ops = bias or outer or ("none", ())
+        yield Seen("position.kind", name, ops, kind)
+
+
+def _bias(scene: Scene, kind: Kind) -> tuple[str, tuple[int, ...]] | None:
+    for stage in scene.stages(kind, "attention.position_bias", "attention.scores", "attention.mask"):
+        for value in scene.control(stage.inputs):
+            maker = scene.flow.maker(value)
+            path = scene.naming.parts[maker.id].path if maker is not None else ""
+            if path in _BIASES:
+                return _BIASES[path], scene.ids([stage])
+        if stage.path == "attention.position_bias" or any(_learned(scene, value) for value in stage.inputs):
+            return "relative", scene.ids([stage])
+    return None
+
+
+def _learned(scene: Scene, value: int) -> bool:
+    """What is added to the scores and depends on a parameter, but on no token, depends on the place."""
+    return not scene.flow.on_act(value) and bool(scene.flow.taint[value] & PAR)
+
+
+def _added(scene: Scene) -> tuple[str, tuple[int, ...]] | None:
+    """A table that is learned is a parameter; any other was computed."""
+    stages = scene.stages(None, "embedding.position")
+    if not stages:
+        return None
+    tables = [
+        scene.trace.values[value] for stage in stages for value in stage.parameters if len(scene.shape(value)) > 1
+    ]
+    learned = any(table.kind == "parameter" for table in tables)
+    return ("learned" if learned else "sinusoidal"), scene.ids(stages)
+
+
+def rope(scene: Scene) -> Iterator[Seen | Unseen]:
+    """What is turned, by elements; how fast, by the numbers in the tables."""
+    for kind in scene.where("attention"):
+        stages = scene.stages(kind, "attention.rope")
+        ropes = scene.ropes(stages)
+        if not ropes:
+            continue
+        what = turned(scene.flow, ropes[0])
+        if what is None:
+            for name in ("dim", "fraction", "layout", "theta", "scaling"):
+                yield Unseen(f"position.rope.{name}", "the rotation could not be followed element by element")
+            continue
+        ops = ropes[0].ops
+        heads = counted(scene, kind)
+        yield Seen("position.rope.dim", what.size, ops, kind)
+        yield Seen("position.rope.fraction", what.size / (heads[2] if heads else what.width), ops, kind)
+        yield Seen("position.rope.layout", what.layout, ops, kind)
+        yield from _speed(scene, kind, ropes[0], what.size)
+
+
+def _speed(scene: Scene, kind: Kind, turning: Rope, count: int) -> Iterator[Seen | Unseen]:
+    found = frequencies(scene, turning, count)
+    base = None if found is None else theta(found)
+    if found is None or base is None:
+        yield Unseen("position.rope.theta", "the contents of the tables are not known")
+        yield Unseen("position.rope.scaling", "the contents of the tables are not known")
+        return
+    claim = scene.trace.claims.get("position.rope.theta")
+    if isinstance(claim, (int, float)) and reproduces(("default",), found, float(claim)):
+        base = float(claim)  # as good a reading as any: the tables cannot tell the two apart
+    yield Seen("position.rope.theta", base, found.ops, kind)
+    yield Seen("position.rope.scaling", scaling(found, base), found.ops, kind)
+
+
+def scaling_fits(scene: Scene, kind: Kind, claim: Plain) -> bool | None:
+    """Whether a claimed scaling gives the frequencies that this kind of block turns by."""
+    ropes = scene.ropes(scene.stages(kind, "attention.rope"))
+    what = turned(scene.flow, ropes[0]) if ropes else None
+    found = frequencies(scene, ropes[0], what.size) if what else None
+    base = theta(found) if found else None
+    return None if found is None or base is None else reproduces(claim, found, base)
+
+
+FACTS = (position_kind, rope)

@@ -1,0 +1,134 @@
+"""Facts of what holds the parts together: biases, layout, embeddings, head."""
+
+from __future__ import annotations
+
+__all__ = ["FACTS"]
+
+import math
+from collections.abc import Iterator, Sequence
+
+from inspector.fact_sheet.attention import cap
+from inspector.fact_sheet.scene import Kind, Scene, Seen, Unseen
+from inspector.records import Plain
+from inspector.stage_graph import Stage
+
+_BIASED = (
+    ("bias.qkv", ("q_proj", "k_proj", "v_proj", "qkv_proj", "kv_proj"), ("attention",)),
+    ("bias.qkv", ("q_down", "q_up", "kv_down", "kv_up"), ("attention",)),
+    ("bias.o", ("o_proj",), ("attention",)),
+    ("bias.mlp", ("up_proj", "gate_proj", "up_gate_proj", "down_proj"), ("mlp",)),
+    ("bias.mlp", ("expert_up", "expert_gate", "expert_down"), ("moe",)),
+)
+
+
+def biases(scene: Scene) -> Iterator[Seen]:
+    """Whether something is added after the product; of several projections, which ones where not all."""
+    for name, roles, sections in _BIASED:
+        for kind in scene.kinds:
+            stages = scene.stages(kind, *(f"{section}.{role}" for section in sections for role in roles))
+            if stages:
+                yield Seen(name, _which(scene, stages), scene.ids(stages), kind)
+    heads = scene.stages(None, "head.lm_head")
+    if heads:
+        yield Seen("bias.lm_head", _which(scene, heads), scene.ids(heads))
+
+
+def _which(scene: Scene, stages: Sequence[Stage]) -> Plain:
+    having = [stage.role for stage in stages if _has_bias(scene, stage)]
+    return bool(having) if len(having) in (0, len(stages)) else " ".join(sorted(set(having)))
+
+
+def _has_bias(scene: Scene, stage: Stage) -> bool:
+    """A weight that is no factor of a contraction."""
+    for op in scene.ops([stage]):
+        if scene.flow.weighted[op.id]:
+            added = set(op.inputs) - set(scene.flow.factors(op))
+            if any(scene.flow.weight(value) is not None for value in added):
+                return True
+        elif op.name == "add" and any(_is_parameter(scene, value) for value in op.inputs):
+            return True
+    return False
+
+
+def _is_parameter(scene: Scene, value: int) -> bool:
+    """A parameter, or rows of one that were chosen for some experts."""
+    value = scene.flow.through(value, ("plumb", "view", "select"))
+    return scene.trace.values[value].kind == "parameter"
+
+
+def layout(scene: Scene) -> Iterator[Seen]:
+    """Sequential where the feed-forward depends on attention's output."""
+    for kind in scene.kinds:
+        outputs = scene.ids(scene.stages(kind, "attention.o_proj", "ssm.out_proj"))
+        inputs = scene.stages(kind, "mlp.up_proj", "mlp.gate_proj", "mlp.up_gate_proj", "moe.router")
+        if outputs and inputs:
+            depends = _reaches(scene, kind, outputs, set(scene.ids(inputs)))
+            yield Seen("block.layout", "sequential" if depends else "parallel", (*outputs, *scene.ids(inputs)), kind)
+
+
+def _reaches(scene: Scene, kind: Kind, sources: Sequence[int], goals: set[int]) -> bool:
+    """Whether a path inside the block leads from the sources to a goal."""
+    inside = {op for stage in kind.stages for op in stage.ops}
+    todo, seen = list(sources), set(sources)
+    while todo:
+        for value in scene.trace.ops[todo.pop()].outputs:
+            for op in scene.flow.consumers(value):
+                if op.id in goals:
+                    return True
+                if op.id in inside and op.id not in seen:
+                    seen.add(op.id)
+                    todo.append(op.id)
+    return False
+
+
+def embeddings(scene: Scene) -> Iterator[Seen | Unseen]:
+    """Whether the token table is the output projection too, what the embeddings are scaled by, and segments."""
+    tokens, heads = scene.stages(None, "embedding.token"), scene.stages(None, "head.lm_head")
+    if tokens and heads:
+        tables = [_weights(scene, stages) for stages in (tokens, heads)]
+        yield Seen("embedding.tied", bool(tables[0] & tables[1]), scene.ids([*tokens, *heads]))
+    else:
+        yield Unseen(
+            "embedding.tied", "what ran has no output projection" if tokens else "no token table was recognised"
+        )
+    scales = scene.stages(None, "embedding.scale")
+    factor = factor_of(scene, scales)
+    yield Seen("embedding.scale", factor, scene.ids(scales), formula=_root(scene, factor))
+    segments = scene.stages(None, "embedding.segment")
+    yield Seen("embedding.segments", bool(segments), scene.ids(segments))
+
+
+def _weights(scene: Scene, stages: Sequence[Stage]) -> set[int]:
+    """Weights with two axes that the ops of some stages use."""
+    roots = {scene.flow.weight(value) for op in scene.ops(stages) for value in op.inputs}
+    return {root for root in roots if root is not None and len(scene.shape(root)) > 1}
+
+
+def factor_of(scene: Scene, stages: Sequence[Stage]) -> float | None:
+    """The product of the numbers that the ops multiply by; None without any."""
+    product = None
+    for op in scene.ops(stages):
+        number = op.attribute("other", op.attribute("input"))
+        if not isinstance(number, (int, float)):
+            number = next((n for value in op.inputs if (n := scene.number(value)) is not None), None)
+        if number is not None and op.name in ("mul", "div"):
+            product = (1.0 if product is None else product) * (float(number) if op.name == "mul" else 1 / float(number))
+    return product
+
+
+def _root(scene: Scene, factor: float | None) -> str:
+    """sqrt(D), which a format of few digits rounds."""
+    streams = [value for value in scene.naming.trunk if scene.shape(value)]
+    if factor is None or not streams:
+        return ""
+    width = scene.shape(min(streams))[-1]
+    return f"sqrt({width})" if math.isclose(factor, math.sqrt(width), rel_tol=2**-8) else ""
+
+
+def head(scene: Scene) -> Iterator[Seen]:
+    caps, scales = scene.stages(None, "head.softcap"), scene.stages(None, "head.scale")
+    yield Seen("head.softcap", cap(scene, caps), scene.ids(caps))
+    yield Seen("head.scale", factor_of(scene, scales), scene.ids(scales))
+
+
+FACTS = (biases, layout, embeddings, head)

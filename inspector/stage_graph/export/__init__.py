@@ -1,0 +1,1 @@
+"""A graph record as the data that is saved, and back; and as a graph of networkx."""

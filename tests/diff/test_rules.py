@@ -1,0 +1,111 @@
+"""The rules as data: each says what it means, and whatever it can add it can remove."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from inspector.alignment.parts import Part, Scope, Side
+from inspector.comparison import feeding, mixing, observed
+from inspector.comparison.judge import compare
+from inspector.comparison.rules import RULES, SEVERITIES, UNEXPLAINED
+from inspector.errors import InspectorError
+from inspector.messages import messages
+from inspector.records import ModelInfo, Scenario
+from inspector.vocabulary import FACTS
+
+READ = {*observed.READERS, *mixing.READERS, *feeding.READERS}
+
+
+def test_each_rule_is_there_once():
+    ids = [rule.id for rule in RULES]
+
+    assert len(ids) == len(set(ids))
+    assert {rule.severity for rule in RULES} == set(SEVERITIES)
+
+
+def test_every_rule_is_read_on_a_side_and_every_reading_has_a_rule():
+    assert {rule.id for rule in RULES} == READ
+
+
+def test_a_rule_is_about_a_fact_or_the_graph():
+    assert [rule.id for rule in RULES if rule.id not in FACTS and not rule.id.startswith("graph.")] == []
+
+
+def test_every_rule_has_words():
+    assert {rule.id for rule in (*RULES, UNEXPLAINED)} | {"summary"} == set(messages())
+
+
+PRESENT = [
+    *("embedding.norm", "embedding.segments", "norm.final", "attention.cross"),
+    *("graph.pooler", "graph.lm_head", "graph.head_transform", "graph.cache", "graph.embedding_projection"),
+]
+STAGES = {
+    "embedding.norm": "embedding.norm",
+    "embedding.segments": "embedding.segment",
+    "norm.final": "head.norm",
+    "attention.cross": "cross_attention.scores",
+    "graph.pooler": "head.pooler",
+    "graph.lm_head": "head.lm_head",
+    "graph.head_transform": "head.transform",
+    "graph.cache": "attention.cache_update",
+    "graph.embedding_projection": "embedding.projection",
+}
+
+
+def made(*paths: str, maths: tuple[tuple[str, object], ...] = ()) -> Side:
+    """A side with a block and these stages."""
+    token = Part("model.embedding.token", "embedding.token")
+    inside = [Part(f"0.{path}", path, maths=maths) for path in ("attention.scores", *paths) if "attention" in path]
+    stem = [Part(f"model.{path}", path) for path in paths if path.startswith("embedding")]
+    head = [Part(f"model.{path}", path) for path in paths if path.startswith("head")]
+    scopes = (Scope("stem", (token, *stem)), Scope("block", tuple(inside), (0,), "0"), Scope("head", tuple(head)))
+    return Side(ModelInfo("made", None, "Made", 0, 0), Scenario(), tuple(scope for scope in scopes if scope.parts), 1)
+
+
+@pytest.mark.parametrize("rule", PRESENT)
+def test_what_can_be_added_can_be_removed(rule):
+    """With the stage on either side, the same rule fires with its values swapped, and explains the row."""
+    without, having = made(), made(STAGES[rule])
+    removed, added = compare(having, without), compare(without, having)
+
+    assert rule in {finding.rule for finding in removed.findings}
+    assert [(f.rule, f.a, f.b) for f in removed.findings] == [(f.rule, f.b, f.a) for f in added.findings]
+    assert UNEXPLAINED.id not in {finding.rule for finding in removed.findings}
+
+
+def test_what_no_rule_speaks_of_is_said_all_the_same():
+    found = compare(made(), made("attention.temperature"))
+
+    (finding,) = found.findings
+    assert finding.rule == UNEXPLAINED.id
+    assert finding.sentence == "made (B) has attention.temperature (scale queries by position); made (A) does not."
+    assert found.aligned < 1.0
+
+
+def test_nothing_aligned_is_no_answer():
+    """Never `no differences`."""
+    one = made()
+    other = Side(one.model, one.scenario, (Scope("block", (Part("0.ssm.conv", "ssm.conv"),), (0,), "0"),), 1)
+
+    with pytest.raises(InspectorError, match="no part of made") as caught:
+        compare(one, other)
+    assert caught.value.exit_code == 3
+
+
+def test_a_model_without_blocks_is_refused():
+    one = made()
+    empty, blockless = replace(one, scopes=()), replace(one, scopes=one.scopes[:1])
+
+    with pytest.raises(InspectorError, match="made ran no op"):
+        compare(one, empty)
+    with pytest.raises(InspectorError, match="no transformer block in made"):
+        compare(blockless, one)
+
+
+def test_a_prefill_is_not_compared_with_a_step_of_decoding():
+    one = made()
+
+    with pytest.raises(InspectorError, match="A ran in prefill and B in decode"):
+        compare(one, replace(one, scenario=Scenario(past=16, seq=1)))
