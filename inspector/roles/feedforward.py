@@ -4,6 +4,8 @@ from __future__ import annotations
 
 __all__ = ["name_feedforward"]
 
+from dataclasses import dataclass, field
+
 from inspector.records import Op
 from inspector.roles.context import Context
 
@@ -53,60 +55,56 @@ def _feeds(context: Context, weighted: list[Op], inside: set[int]) -> dict[int, 
     return feeds
 
 
+@dataclass(slots=True)
+class _Middle:
+    """What is known of the values between up and down.
+
+    origin: value -> the results of the up projections (or parts of one) that it comes from. gates, activated, split:
+    those results that are multiplied after an activation, that went through one, that are cut apart.
+    """
+
+    origin: dict[int, frozenset[int]]
+    gates: set[int] = field(default_factory=set)
+    activated: set[int] = field(default_factory=set)
+    split: set[int] = field(default_factory=set)
+
+
 def _name_middle(context: Context, ups: list[Op], left: list[int]) -> None:
-    """What lies between up and down: each value carries the set of ups (or of their parts) it comes from."""
+    """What lies between up and down, and with it which of the ups is the gate."""
     flow, parts = context.flow, context.parts
     units = {op.id: flow.unit(op) for op in ups}
-    origin: dict[int, frozenset[int]] = {}
-    for op in ups:
-        origin[units[op.id][2]] = frozenset({units[op.id][2]})
     packed = {index for ops, _, _ in units.values() for index in ops}
-    gates: set[int] = set()
-    activated: set[int] = set()
-    split: set[int] = set()
+    middle = _Middle({result: frozenset({result}) for _, _, result in units.values()})
     for index in left:
-        op = flow.ops[index]
-        if parts.taken(index) or index in packed or not flow.live[index]:
-            continue
-        sources = [origin[value] for value in op.inputs if value in origin]
-        if not sources:
-            continue
-        _name_one(context, op, sources, origin, gates, activated, split)
+        if not parts.taken(index) and index not in packed and flow.live[index]:
+            _name_one(context, flow.ops[index], middle)
     for op in ups:
         result = units[op.id][2]
-        name = "up_gate_proj" if result in split else "gate_proj" if result in gates else "up_proj"
+        name = "up_gate_proj" if result in middle.split else "gate_proj" if result in middle.gates else "up_proj"
         _claim_unit(context, op, f"mlp.{name}", "weighted contraction that a later one depends on")
 
 
-def _name_one(
-    context: Context,
-    op: Op,
-    sources: list[frozenset[int]],
-    origin: dict[int, frozenset[int]],
-    gates: set[int],
-    activated: set[int],
-    split: set[int],
-) -> None:
+def _name_one(context: Context, op: Op, middle: _Middle) -> None:
     flow, parts = context.flow, context.parts
-    kind = flow.kind[op.id]
+    sources = [middle.origin[value] for value in op.inputs if value in middle.origin]
+    if not sources:
+        return
     merged = frozenset().union(*sources)
-    if kind == "select":
-        for value in op.outputs:  # each part of a fused projection is a source of its own
-            origin[value] = frozenset({value})
-        split.update(merged)
+    if flow.kind[op.id] == "select":
+        middle.origin.update({value: frozenset({value}) for value in op.outputs})  # each part is a source of its own
+        middle.split.update(merged)
         parts.claim([op.id], "mlp.split_up_gate", rule="cuts a fused projection apart")
         return
+    middle.origin.update(dict.fromkeys(op.outputs, merged))
     norm = context.norm_of.get(op.id)
     if norm is not None:
         parts.claim(norm.ops, "mlp.sub_norm", rule="norm inside the feed-forward")
     elif op.name == "mul" and len(sources) == 2 and sources[0] != sources[1]:
-        gates.update(*(source for source in sources if source & activated))
+        middle.gates.update(*(source for source in sources if source & middle.activated))
         parts.claim([op.id], "mlp.multiply", rule="product of two projections")
-    elif kind == "view":
+    elif flow.kind[op.id] == "view":
         parts.claim([op.id], "mlp.down_proj", rule="prepares the down projection")
     else:
-        if kind != "plumb":
-            activated.update(merged)
+        if flow.kind[op.id] != "plumb":
+            middle.activated.update(merged)
         parts.claim([op.id], "mlp.activation", rule="element by element after the up projection")
-    for value in op.outputs:
-        origin[value] = merged

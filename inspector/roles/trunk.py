@@ -158,10 +158,9 @@ def _parent(flow: Flow, skip: int, trunk: dict[int, Residual], norm_sources: dic
 
 def _mark_nested(residual: Residual, found: list[Residual]) -> None:
     """An add inside another's branch is no layer of its own."""
-    inside = set(residual.region)
+    inside, first = set(residual.region), min(residual.region, default=0)
     for other in reversed(found):
-        if other.op not in inside:
-            if other.op < min(inside, default=0):
-                break
-            continue
-        other.nested = True
+        if other.op < first:
+            break
+        if other.op in inside:
+            other.nested = True

@@ -20,7 +20,7 @@ import torch
 
 from peers import PEERS
 from timing import Figure, alternate, run_time
-from work import Subject, folded, named, plain, prepare, seen, traced, watched
+from work import Subject, asked, folded, named, observed, plain, prepare, seen, told_apart, traced, watched
 
 LLAMAS = (
     ("llama-3-8b", 16, None),
@@ -77,6 +77,22 @@ def large(rounds: int) -> Iterator[Figure]:
         yield Figure(group, "named", times.median("named"), "s")
         yield Figure(group, "watched, named and folded", whole, "s", bar)
         yield Figure(group, "the same, per op", 1e6 * whole / len(trace.ops), "us/op")
+
+
+def readers(rounds: int) -> Iterator[Figure]:
+    """Facts, and the diff of two models from their traces."""
+    for model in ("gpt2", "bert-base-uncased", "llama-3-8b", "llama-3.1-405b"):
+        work = {"facts": lambda model=model: asked(model)}
+        yield Figure("facts, after imports", model, alternate(work, 3).median("facts"), "s", 2)
+    one, other = observed("llama-2-7b"), observed("llama-3-8b")
+    deep, deeper = observed("llama-3-70b"), observed("llama-3.1-405b")
+    work = {
+        "folded": lambda: told_apart(one, other),
+        "unfolded": lambda: told_apart(deep, deeper, unfolded=True),
+    }
+    times = alternate(work, min(rounds, 5))
+    yield Figure("diff, from traces", "llama-2-7b and llama-3-8b", times.median("folded"), "s", 0.2)
+    yield Figure("diff, from traces", "80 layers against 126, unfolded", times.median("unfolded"), "s", 1)
 
 
 def processes(rounds: int) -> Iterator[Figure]:
@@ -137,7 +153,7 @@ def main() -> None:
     if not options.json:
         print(", ".join(f"{name} {value}" for name, value in tool.items()))
     figures, group = [], None
-    for part in (small, large, processes, beside_peers):
+    for part in (small, large, readers, processes, beside_peers):
         for figure in part(rounds):
             figures.append(figure)
             if options.json:

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-__all__ = ["Subject", "folded", "named", "plain", "prepare", "seen", "traced", "watched"]
+__all__ = [
+    "Subject",
+    "asked",
+    "folded",
+    "named",
+    "observed",
+    "plain",
+    "prepare",
+    "seen",
+    "told_apart",
+    "traced",
+    "watched",
+]
 
 from contextlib import nullcontext
 from dataclasses import replace
@@ -10,12 +22,15 @@ from typing import Any, NamedTuple
 
 import torch
 
+from inspector.api.verbs import facts
+from inspector.comparison.judge import compare
+from inspector.comparison.sides import side_of
 from inspector.records import ModelInfo, Scenario, Trace
-from inspector.roles import Parts, infer
+from inspector.roles import Naming, infer
 from inspector.source.resolve import resolve
 from inspector.source.subject import subject_of
 from inspector.stage_graph import FoldedGraph, build, fold_graph
-from inspector.tracing.run import Run, watch
+from inspector.tracing.run import Run, observe, watch
 from inspector.tracing.shadows import Following, Shadows
 
 
@@ -59,7 +74,7 @@ def traced(subject: Subject, run: Run) -> Trace:
     return Trace(info, subject.scenario, run.seen.ops, run.seen.values, run.inputs, run.outputs, sizes)
 
 
-def named(trace: Trace) -> Parts:
+def named(trace: Trace) -> Naming:
     """The part of every op."""
     return infer(trace)
 
@@ -69,6 +84,21 @@ def folded(trace: Trace) -> FoldedGraph:
     return fold_graph(build(trace, named(trace)))
 
 
-def seen(subject: Subject) -> Parts:
+def seen(subject: Subject) -> Naming:
     """All that naming the ops of a forward pass takes."""
     return named(traced(subject, watched(subject)))
+
+
+def observed(model: str) -> Trace:
+    """A model's trace as the verbs get it, dimensions solved."""
+    return observe(subject_of(resolve(model)), Scenario())
+
+
+def asked(model: str) -> Any:
+    """All facts of a model, experiments included, nothing stored."""
+    return facts(model, trace_cache=False)
+
+
+def told_apart(one: Trace, other: Trace, *, unfolded: bool = False) -> Any:
+    """Two traces named, cut into stages, aligned and judged."""
+    return compare(side_of(one, unfolded=unfolded), side_of(other, unfolded=unfolded))
