@@ -92,7 +92,7 @@ class Op(NamedTuple):
     @property
     def inputs(self) -> tuple[int, ...]:
         """Ids of the values that flow in."""
-        return tuple(value for _, value in self.operands)
+        return tuple([value for _, value in self.operands])  # a list first: this is asked for at every step
 
     def attribute(self, name: str, default: Plain = None) -> Plain:
         """One non-tensor argument, or `default` when it was not given."""

@@ -46,13 +46,11 @@ def _children(value: Any) -> list[tuple[Any, Any]]:
 
 def name_leaves(book: Book, module: nn.Module, inputs: Mapping[str, Any]) -> None:
     """Tell the book what every parameter, buffer, input and kept constant is called."""
-    for name, parameter in module.named_parameters():
-        book.name(parameter, "parameter", name)
-    for name, buffer in module.named_buffers():
-        book.name(buffer, "buffer", name)
     for name, tensor in named_tensors(dict(inputs)):
         book.name(tensor, "input", name)
     for path, child in module.named_modules():
-        for key, value in vars(child).items():
-            if isinstance(value, Tensor):
-                book.name(value, "constant", f"{path}.{key}" if path else key)
+        prefix = f"{path}." if path else ""
+        for kind, tensors in (("parameter", child._parameters), ("buffer", child._buffers), ("constant", vars(child))):
+            for key, tensor in tensors.items():
+                if isinstance(tensor, Tensor):
+                    book.name(tensor, kind, prefix + key)

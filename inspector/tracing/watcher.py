@@ -190,7 +190,7 @@ class Watcher(TorchFunctionMode):
         self, spec: Spec, args: Any, kwargs: Any, out: Any, seen: list[tuple[Tensor, int]], concrete: bool
     ) -> tuple[str, tuple[int, ...]]:
         book = self.book
-        targets = self._written(spec, args, kwargs, out)
+        targets = self._written(spec, args, kwargs, out) if spec.inplace or kwargs else None
         if targets:
             for target in targets:
                 if not concrete and target.device.type == "meta":
