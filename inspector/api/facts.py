@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from inspector.api.asking import scenario
 from inspector.api.results import Result
 from inspector.errors import InspectorError, UsageError
-from inspector.records import Padding, Plain, Trace
+from inspector.records import Padding, Plain
 
 if TYPE_CHECKING:
     from inspector.fact_sheet.facts import Fact, FactSheet
+    from inspector.fact_sheet.scene import Scene
     from inspector.render.document import Document
 
 
@@ -110,14 +111,16 @@ def facts(
         head=head,
     )
     from inspector.api.traces import Source
+    from inspector.fact_sheet.scene import Scene
     from inspector.fact_sheet.sheet import fact_sheet
 
     source = Source(model, inputs, weights=weights or "none", stored=trace_cache, progress=progress)
     trace = source.trace(asked)
     if not trace.ops:
         raise UsageError("the forward pass ran no op")
-    sheet = fact_sheet(trace)
-    return Facts(_probed(sheet, trace, model, inputs) if probes else sheet)
+    scene = Scene(trace)
+    sheet = fact_sheet(trace, scene)
+    return Facts(_probed(sheet, scene, model, inputs) if probes else sheet)
 
 
 def _one(attention: str) -> str:
@@ -127,7 +130,7 @@ def _one(attention: str) -> str:
     return kinds[0]
 
 
-def _probed(sheet: FactSheet, trace: Trace, model: Any, inputs: Any) -> FactSheet:
+def _probed(sheet: FactSheet, scene: Scene, model: Any, inputs: Any) -> FactSheet:
     """The sheet with experiments. That none can be made is said, and is no error."""
     from inspector.fact_sheet.verdicts import with_probes
 
@@ -136,7 +139,7 @@ def _probed(sheet: FactSheet, trace: Trace, model: Any, inputs: Any) -> FactShee
         from inspector.source import live_subject, resolve, subject_of
 
         subject = subject_of(resolve(model)) if isinstance(model, str) else live_subject(model, inputs)
-        found = probe(subject, trace)
+        found = probe(subject, scene.trace, scene)
     except InspectorError as error:
         return replace(sheet, notes=(*sheet.notes, f"no experiments: {error.what}"))
     return with_probes(sheet, found.results, found.missing)

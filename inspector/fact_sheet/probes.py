@@ -45,14 +45,14 @@ class Probed(NamedTuple):
     missing: tuple[tuple[str, str], ...]
 
 
-def probe(subject: Subject, trace: Trace) -> Probed:
-    """Experiments on a small twin of `subject`, of which `trace` was made."""
+def probe(subject: Subject, trace: Trace, scene: Scene | None = None) -> Probed:
+    """Experiments on a small twin of `subject`, of which `trace` was made. `scene`: that trace, named and folded."""
     try:
         _, module = twin_of(subject, trace.scenario)
     except InspectorError as error:
         reason = error.why or error.what
         return Probed((), tuple((fact, f"no experiment: {reason}") for fact in EXPERIMENTS))
-    lab = Lab(module, Scene(trace), trace.scenario.seed)
+    lab = Lab(module, scene or Scene(trace), trace.scenario.seed)
     results: list[Result] = []
     missing: list[tuple[str, str]] = []
     with torch.no_grad():

@@ -28,15 +28,15 @@ FUNCTIONS: tuple[Function, ...] = (
 """One small function per group of facts. A new fact is one more function, and its line in the vocabulary."""
 
 
-def fact_sheet(trace: Trace) -> FactSheet:
-    """Every fact that the ops of `trace` show.
+def fact_sheet(trace: Trace, scene: Scene | None = None) -> FactSheet:
+    """Every fact that the ops of `trace` show. `scene`: the same trace, named and folded already.
 
     >>> from inspector.records import ModelInfo, Scenario
     >>> empty = Trace(ModelInfo("none", None, "None", 0, 0), Scenario(), (), (), (), ())
     >>> fact_sheet(empty).get("model.layers")
     0
     """
-    scene = Scene(trace)
+    scene = scene or Scene(trace)
     found = [item for function in FUNCTIONS for item in function(scene)]
     facts = list(_facts(scene, [item for item in found if isinstance(item, Seen)]))
     said = {fact.id for fact in facts}
