@@ -6,7 +6,7 @@ and the part that op plays, never by matching numbers: 768 can be `D` or `H·K`,
 
 from __future__ import annotations
 
-__all__ = ["AXES", "SOLVED", "Axis"]
+__all__ = ["AXES", "Axis"]
 
 from typing import NamedTuple
 
@@ -39,6 +39,3 @@ AXES: dict[str, Axis] = {
         Axis("R", "rank", "width of a low-rank (latent) projection"),
     )
 }
-
-SOLVED = ("B", "S", "P")
-"""The axes that change from run to run; all others are constants of the model."""

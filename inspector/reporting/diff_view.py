@@ -31,6 +31,7 @@ from inspector.render.document import (
     line,
 )
 from inspector.reporting import words
+from inspector.stage_graph.fields import model_fields
 
 SIGNS = {
     "same": "=",
@@ -250,14 +251,8 @@ def envelope(
 
 
 def _model(side: Side) -> dict[str, Any]:
-    model, run = side.model, side.scenario
     return {
-        "name": model.name,
-        "model_type": model.model_type,
-        "class": model.class_name,
-        "parameters": model.parameters,
-        "untied": model.untied,
-        "scenario": {"mode": run.mode, **asdict(run)},
+        **model_fields(side.model, side.scenario),
         "axes": {letter: list(sizes) for letter, sizes in side.sizes.items()},
         "layers": side.depth,
         "pattern": side.pattern,

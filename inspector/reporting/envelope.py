@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from inspector.shape_table.rows import ShapeRow, ShapeSummary, ShapeTable
+from inspector.stage_graph.fields import model_fields, tensor_fields
 from inspector.stage_graph.tensors import TensorView
 
 
@@ -47,14 +48,8 @@ def records(tables: Sequence[ShapeTable]) -> list[dict[str, object]]:
 
 
 def _model(table: ShapeTable) -> dict[str, Any]:
-    model, run = table.model, table.scenario
     return {
-        "name": model.name,
-        "model_type": model.model_type,
-        "class": model.class_name,
-        "parameters": model.parameters,
-        "untied": model.untied,
-        "scenario": {"mode": run.mode, **asdict(run)},
+        **model_fields(table.model, table.scenario),
         "axes": dict(table.axes),
         "blocks": list(table.blocks),
         "cache": [dict(zip(_CACHE, entry, strict=True)) for entry in table.cache],
@@ -76,24 +71,13 @@ def _row(row: ShapeRow, model: int) -> dict[str, Any]:
         "operand": row.operand,
         "op": row.op,
         "module": row.module,
-        "inputs": [_tensor(view) for view in row.inputs],
-        "outputs": [_tensor(view) for view in row.outputs],
-        "weights": [_tensor(view) for view in row.weights],
+        "inputs": [tensor_fields(view) for view in row.inputs],
+        "outputs": [tensor_fields(view) for view in row.outputs],
+        "weights": [tensor_fields(view) for view in row.weights],
         "parameters": row.parameters,
         "flops": row.flops,
         "ops": list(row.ops),
         "attributes": dict(row.attributes),
-    }
-
-
-def _tensor(view: TensorView) -> dict[str, Any]:
-    return {
-        "name": view.name,
-        "shape": list(view.shape),
-        "symbolic": view.symbolic,
-        "axes": [dim.axis for dim in view.dims],
-        "dtype": view.dtype,
-        "device": view.device,
     }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 __all__ = ["document", "envelope", "records"]
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from inspector.fact_sheet.facts import Fact, FactSheet
@@ -27,6 +26,7 @@ from inspector.render.document import (
     line,
 )
 from inspector.reporting import words
+from inspector.stage_graph.fields import model_fields
 from inspector.vocabulary import SECTIONS
 
 _COLUMNS = (
@@ -183,20 +183,11 @@ def _costs(shares: Sequence[Fact]) -> Table:
 
 def envelope(sheet: FactSheet) -> dict[str, Any]:
     """The envelope `inspector/facts/1`."""
-    model, run = sheet.model, sheet.scenario
     return {
         "schema": "inspector/facts/1",
         "tool": dict(sheet.tool),
         "models": [
-            {
-                "name": model.name,
-                "model_type": model.model_type,
-                "class": model.class_name,
-                "parameters": model.parameters,
-                "untied": model.untied,
-                "scenario": {"mode": run.mode, **asdict(run)},
-                "notes": list(sheet.notes),
-            }
+            {**model_fields(sheet.model, sheet.scenario), "notes": list(sheet.notes)},
         ],
         "rows": [_json(fact) for fact in sheet.facts],
         "unanswered": [{"id": fact, "reason": reason} for fact, reason in sheet.unanswered],

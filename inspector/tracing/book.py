@@ -95,10 +95,6 @@ class Book:
                 return self._after_writes(tensor, value, written)
         return value
 
-    def knows(self, tensor: Tensor) -> bool:
-        found = self._values.get(id(tensor))
-        return found is not None and (found[0] if self._keep else found[0]()) is tensor
-
     def storage(self, value: int) -> int:
         """The memory that `value` lives in."""
         return self._storage[value]

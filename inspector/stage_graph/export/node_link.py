@@ -6,13 +6,12 @@ __all__ = ["SCHEMA", "edge_data", "graph_data", "node_data", "to_document"]
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
 from inspector.axes import AXES
+from inspector.stage_graph.fields import model_fields, tensor_fields
 from inspector.stage_graph.record import Call, GraphEdge, GraphNode, GraphRecord
 from inspector.stage_graph.spans import span
-from inspector.stage_graph.tensors import TensorView
 
 SCHEMA = "inspector/graph/1"
 
@@ -82,9 +81,9 @@ def node_data(node: GraphNode) -> dict[str, Any]:
         "op": node.op,
         "module": node.module,
         "calls": [_call(call) for call in node.calls],
-        "inputs": [_tensor(view) for view in node.inputs],
-        "outputs": [_tensor(view) for view in node.outputs],
-        "weights": [_tensor(view) for view in node.weights],
+        "inputs": [tensor_fields(view) for view in node.inputs],
+        "outputs": [tensor_fields(view) for view in node.outputs],
+        "weights": [tensor_fields(view) for view in node.weights],
         "parameters": node.parameters,
         "flops": node.flops,
         "attributes": dict(node.attributes),
@@ -112,15 +111,9 @@ def keyed(record: GraphRecord) -> Iterator[tuple[GraphEdge, int]]:
 
 
 def _model(record: GraphRecord) -> dict[str, Any]:
-    model, run = record.model, record.scenario
     return {
-        "name": model.name,
-        "model_type": model.model_type,
-        "class": model.class_name,
-        "parameters": model.parameters,
-        "untied": model.untied,
-        "source": model.source,
-        "scenario": {"mode": run.mode, **asdict(run)},
+        **model_fields(record.model, record.scenario),
+        "source": record.model.source,
         "notes": list(record.notes),
     }
 
@@ -133,15 +126,4 @@ def _call(call: Call) -> dict[str, Any]:
         "operands": [{"name": name, "from": source} for name, source in call.operands],
         "attributes": dict(call.attributes),
         "outputs": list(call.outputs),
-    }
-
-
-def _tensor(view: TensorView) -> dict[str, Any]:
-    return {
-        "name": view.name,
-        "shape": list(view.shape),
-        "symbolic": view.symbolic,
-        "axes": [dim.axis for dim in view.dims],
-        "dtype": view.dtype,
-        "device": view.device,
     }
