@@ -1,0 +1,15 @@
+"""The independent witness: the maths of each stage, written from the papers, and whole forwards composed of it.
+
+Nothing here imports transformers: a witness that calls the accused proves nothing. Nothing is imported by this file,
+so that a stored answer is read without torch.
+
+    norms projections heads frequencies rope positions masks attention   one function per stage
+    activations feedforward experts embeddings outputs cache             likewise
+    steps      how a composition says what it is made of
+    weights    tensors by the name a checkpoint gives them
+    models/    BERT, GPT-2 and Llama as compositions of steps
+"""
+
+from __future__ import annotations
+
+__all__: list[str] = []

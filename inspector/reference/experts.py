@@ -1,0 +1,178 @@
+"""Mixtures of experts: the routers, and the weighted sum of what the experts say.
+
+Shapes: N tokens, E experts, A active experts, D width.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "choose",
+    "combine",
+    "copies",
+    "expert_linear",
+    "mixture",
+    "of_chosen",
+    "probabilities",
+    "shares",
+    "sigmoid_router",
+    "softmax_then_topk",
+    "spread",
+    "topk_then_softmax",
+]
+
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from inspector.reference.activations import activate
+
+
+class Route(NamedTuple):
+    """The weights of the chosen experts and their numbers, (N, A) each, the best first."""
+
+    weights: Tensor
+    experts: Tensor
+
+
+def softmax_then_topk(logits_NE: Tensor, active: int, normalised: bool = False) -> Route:
+    """Probabilities over all experts, of which the largest are kept: they add up to less than 1.
+
+    >>> softmax_then_topk(torch.tensor([[0.0, 0.0, -torch.inf]]), active=1).weights.tolist()
+    [[0.5]]
+
+    `normalised`: divided by their sum. Source: Fedus et al. 2021 (arXiv 2101.03961), equation 1; Mixtral normalises.
+    """
+    weights, experts = torch.topk(_softmax(logits_NE), active, dim=-1)
+    return Route(weights / weights.sum(dim=-1, keepdim=True) if normalised else weights, experts)
+
+
+def topk_then_softmax(logits_NE: Tensor, active: int) -> Route:
+    """The largest logits, and probabilities among these alone: they add up to 1.
+
+    >>> topk_then_softmax(torch.tensor([[1.0, 5.0, 5.0]]), active=2).weights.tolist()
+    [[0.5, 0.5]]
+
+    Source: Shazeer et al. 2017 (arXiv 1701.06538), equations 3 to 5; gpt-oss.
+    """
+    logits, experts = torch.topk(logits_NE, active, dim=-1)
+    return Route(_softmax(logits), experts)
+
+
+def sigmoid_router(
+    logits_NE: Tensor, active: int, bias_E: Tensor | None = None, normalised: bool = True, factor: float = 1.0
+) -> Route:
+    """Every expert scored by itself. `bias` decides who is chosen, never by how much.
+
+    >>> route = sigmoid_router(torch.zeros(1, 3), active=1, bias_E=torch.tensor([0.0, 0.0, 9.0]), normalised=False)
+    >>> route.weights.tolist(), route.experts.tolist()
+    ([[0.5]], [[2]])
+
+    `factor` multiplies the weights at the end. Source: DeepSeek-V3 (arXiv 2412.19437), equations 13 to 16.
+    """
+    affinity = activate(logits_NE, "sigmoid")
+    experts = torch.topk(affinity if bias_E is None else affinity + bias_E, active, dim=-1).indices
+    weights = torch.gather(affinity, -1, experts)
+    return Route((weights / weights.sum(dim=-1, keepdim=True) if normalised else weights) * factor, experts)
+
+
+def spread(route: Route, experts: int) -> Tensor:
+    """The weight of every expert for every token, (N, E): 0 where it is not visited.
+
+    >>> spread(Route(torch.tensor([[0.75, 0.25]]), torch.tensor([[2, 0]])), 3).tolist()
+    [[0.25, 0.0, 0.75]]
+    """
+    chosen_NAE = route.experts[..., None] == torch.arange(experts, device=route.experts.device)
+    return torch.where(chosen_NAE, route.weights[..., None], torch.zeros_like(route.weights[..., None])).sum(dim=-2)
+
+
+def mixture(x_ND: Tensor, weights_NE: Tensor, experts: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
+    """The sum over the experts of weight times answer, (N, D): every expert sees every token.
+
+    >>> mixture(torch.ones(1, 2), torch.tensor([[0.25, 0.75]]), [lambda x: x * 4, lambda x: x * 8]).tolist()
+    [[7.0, 7.0]]
+
+    Dispatching only saves work; the definition is this sum (Shazeer et al. 2017, arXiv 1701.06538, equation 1), and
+    it needs no value, so it runs on the meta device.
+    """
+    total = torch.zeros_like(x_ND)
+    for number, expert in enumerate(experts):
+        total = total + weights_NE[:, number, None] * expert(x_ND)
+    return total
+
+
+def _softmax(x: Tensor) -> Tensor:
+    weights = torch.exp(x - x.amax(dim=-1, keepdim=True))
+    return weights / weights.sum(dim=-1, keepdim=True)
+
+
+# stage by stage
+
+
+def probabilities(logits_NE: Tensor) -> Tensor:
+    """Scores become probabilities over the last axis.
+
+    >>> probabilities(torch.zeros(1, 4)).tolist()
+    [[0.25, 0.25, 0.25, 0.25]]
+    """
+    return _softmax(logits_NE)
+
+
+def shares(weights_NA: Tensor, eps: float = 0.0, factor: float = 1.0) -> Tensor:
+    """Weights divided by their sum, so that they add up to `factor`.
+
+    >>> shares(torch.tensor([[1.0, 3.0]])).tolist()
+    [[0.25, 0.75]]
+    """
+    return weights_NA / (weights_NA.sum(dim=-1, keepdim=True) + eps) * factor
+
+
+def choose(scores_NE: Tensor, active: int) -> Route:
+    """The largest scores and whose they are, the best first.
+
+    >>> choose(torch.tensor([[1.0, 5.0, 3.0]]), 2)
+    Route(weights=tensor([[5., 3.]]), experts=tensor([[1, 2]]))
+    """
+    return Route(*torch.topk(scores_NE, active, dim=-1))
+
+
+def copies(x_ND: Tensor, active: int) -> Tensor:
+    """Each token once for each of its experts, one after the other: (N·A, D).
+
+    >>> copies(torch.tensor([[1.0], [2.0]]), 2).flatten().tolist()
+    [1.0, 1.0, 2.0, 2.0]
+    """
+    return x_ND.repeat_interleave(active, dim=0)
+
+
+def of_chosen(experts_NA: Tensor, table_E: Tensor) -> Tensor:
+    """What belongs to each chosen expert, be it a matrix or a bias: (N·A, ...).
+
+    >>> of_chosen(torch.tensor([[1, 0]]), torch.tensor([7.0, 8.0])).tolist()
+    [8.0, 7.0]
+    """
+    return table_E[experts_NA.reshape(-1)]
+
+
+def expert_linear(
+    x_MI: Tensor, weight_MOI: Tensor, bias_MO: Tensor | None = None, layout: Literal["out_in", "in_out"] = "out_in"
+) -> Tensor:
+    """y = Wx + b, each row by a matrix of its own: (M, I) -> (M, O).
+
+    >>> expert_linear(torch.ones(2, 3), torch.ones(2, 4, 3)).shape
+    torch.Size([2, 4])
+    """
+    y = torch.einsum("mi,moi->mo" if layout == "out_in" else "mi,mio->mo", x_MI, weight_MOI)
+    return y if bias_MO is None else y + bias_MO
+
+
+def combine(answers_MD: Tensor, weights_M: Tensor, active: int, shared_ND: Tensor | None = None) -> Tensor:
+    """The answers of each token's experts, weighed and added up, (N, D); and what the shared expert says.
+
+    >>> combine(torch.tensor([[1.0], [3.0]]), torch.tensor([0.5, 0.5]), active=2).tolist()
+    [[2.0]]
+    """
+    weighed = answers_MD * weights_M.reshape(-1, 1)
+    total = weighed.unflatten(0, (-1, active)).sum(dim=1)
+    return total if shared_ND is None else total + shared_ND.reshape(total.shape)

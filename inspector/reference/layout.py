@@ -1,0 +1,77 @@
+"""Elements moved, never changed: axes renamed, joined and split by a pattern, and parts cut out.
+
+Shapes: any; a pattern names the axes by letters.
+"""
+
+from __future__ import annotations
+
+__all__ = ["arrange", "pieces", "viewed"]
+
+import math
+import re
+
+from torch import Tensor
+
+_TOKEN = re.compile(r"[()A-Za-z]")
+
+
+def arrange(x: Tensor, pattern: str, **sizes: int) -> Tensor:
+    """Axes by letters, joined ones in brackets with the slowest first: "B S (H K) -> B H S K".
+
+    >>> import torch
+    >>> arrange(torch.arange(4).reshape(1, 1, 4), "B S (H K) -> B H S K", H=2)[0, 1, 0].tolist()
+    [2, 3]
+
+    sizes: of letters in brackets, all but one of each bracket. Source of the notation: einops (Rogozhnikov 2022,
+    ICLR). ValueError for a pattern that does not fit.
+    """
+    left, right = (_axes(side) for side in pattern.split("->"))
+    if len(left) != x.dim() or sorted(sum(left, [])) != sorted(sum(right, [])):
+        raise ValueError(f"the pattern {pattern} does not fit a tensor of {x.dim()} axes")
+    known = dict(sizes)
+    for letters, size in zip(left, x.shape, strict=True):
+        rest = [letter for letter in letters if letter not in known]
+        taken = math.prod(known[letter] for letter in letters if letter in known)
+        if len(rest) > 1 or size % taken or (not rest and size != taken):
+            raise ValueError(f"the pattern {pattern} does not fit {tuple(x.shape)}")
+        known |= {letter: size // taken for letter in rest}
+    names = sum(left, [])
+    moved = x.reshape([known[name] for name in names]).permute([names.index(name) for name in sum(right, [])])
+    return moved.reshape([math.prod(known[letter] for letter in letters) for letters in right])
+
+
+def _axes(side: str) -> list[list[str]]:
+    axes: list[list[str]] = []
+    inside = False
+    for token in _TOKEN.findall(side):
+        if token in "()":
+            inside = token == "("
+            axes += [[]] if inside else []
+        elif inside:
+            axes[-1].append(token)
+        else:
+            axes.append([token])
+    return axes
+
+
+def viewed(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The same elements in the same order, in another shape.
+
+    >>> import torch
+    >>> viewed(torch.zeros(2, 3), (6,)).shape
+    torch.Size([6])
+    """
+    return x.reshape(shape)
+
+
+def pieces(
+    x: Tensor, bounds: tuple[tuple[int, int, int], ...], axis: int = -1, shape: tuple[int, ...] | None = None
+) -> tuple[Tensor, ...]:
+    """Parts of one axis, each from, up to, and in steps of; of `x` seen in `shape`.
+
+    >>> import torch
+    >>> [part.tolist() for part in pieces(torch.arange(4), ((0, 3, 1), (1, 4, 2)))]
+    [[0, 1, 2], [1, 3]]
+    """
+    x = x if shape is None else x.reshape(shape)
+    return tuple(x.movedim(axis, 0)[start:stop:step].movedim(0, axis) for start, stop, step in bounds)

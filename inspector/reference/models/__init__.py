@@ -1,0 +1,24 @@
+"""Whole forwards, one file per family. Their composition is also the wiring that is claimed."""
+
+from __future__ import annotations
+
+__all__ = ["FORWARDS", "forward_of"]
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+FORWARDS: dict[str, str] = {"bert": "bert", "gpt2": "gpt2", "llama": "llama"}
+"""Model type -> the module that holds its forward."""
+
+
+def forward_of(model_type: str | None) -> Callable[..., Any] | None:
+    """The reference forward of a model type; None where there is none. Imports torch when it is first called.
+
+    >>> forward_of("gpt2").__module__, forward_of("mamba")
+    ('inspector.reference.models.gpt2', None)
+    """
+    if model_type not in FORWARDS:
+        return None
+    found: Callable[..., Any] = import_module(f"{__name__}.{FORWARDS[model_type]}").forward
+    return found

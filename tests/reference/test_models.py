@@ -1,0 +1,304 @@
+"""Whole forwards against the models of transformers, with weights off their special values.
+
+Everything is compared, queries that see no key among it: transformers' eager attention gives them all keys alike.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import pytest
+import torch
+
+from inspector.errors import ModelAtFault
+from inspector.reference.cache import Cache
+from inspector.reference.models import FORWARDS, forward_of
+from inspector.reference.steps import Composition
+from inspector.reference.weights import NotCovered
+
+BATCH, LENGTH = 3, 11
+
+
+def ids(length=LENGTH, seed=1):
+    return torch.randint(4, 90, (BATCH, length), generator=torch.Generator().manual_seed(seed))
+
+
+def padding(side, length=LENGTH):
+    mask = torch.ones(BATCH, length, dtype=torch.long)
+    if side == "left":
+        mask[0, :4] = 0
+    elif side == "right":
+        mask[1, -5:] = 0
+    elif side == "holes":
+        mask[0, :2], mask[2, 5] = 0, 0
+    return mask
+
+
+def theirs(made, **inputs):
+    with torch.no_grad():
+        return made.module(**inputs)
+
+
+def ours(made, cache=None, head=True, config=None, **inputs):
+    forward = forward_of(made.config["model_type"])
+    return forward(made.weights, config or made.config, inputs, Composition(), cache, head=head)
+
+
+def distance(actual, expected):
+    """The largest difference, as a share of the largest value."""
+    return ((actual - expected.double()).abs().max() / expected.abs().max()).item()
+
+
+CLOSE = 4e-6
+"""fp32 against float64, through two layers. The smallest effect that a test here looks for is larger."""
+
+VARIANTS = [
+    ("bert", {"layer_norm_eps": 0.2}),
+    ("bert", {"hidden_act": "relu"}),
+    ("bert", {"is_decoder": True}),
+    ("gpt2", {"layer_norm_epsilon": 0.2}),
+    ("gpt2", {"activation_function": "gelu"}),
+    ("gpt2", {"scale_attn_weights": False}),
+    ("gpt2", {"scale_attn_by_inverse_layer_idx": True}),
+    ("llama", {"rms_norm_eps": 0.2}),
+    ("llama", {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}}),
+    ("llama", {"rope_parameters": {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}}),
+    (
+        "llama",
+        {
+            "rope_parameters": {
+                "rope_type": "yarn",
+                "rope_theta": 10000.0,
+                "factor": 4.0,
+                "original_max_position_embeddings": 8,
+            }
+        },
+    ),
+    (
+        "llama",
+        {
+            "rope_parameters": {
+                "rope_type": "llama3",
+                "rope_theta": 10000.0,
+                "factor": 8.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 32,
+            }
+        },
+    ),
+    (
+        "llama",
+        {
+            "rope_parameters": {
+                "rope_type": "longrope",
+                "rope_theta": 10000.0,
+                "factor": 2.0,
+                "original_max_position_embeddings": 6,
+                "short_factor": [1.0] * 8,
+                "long_factor": [3.0] * 8,
+            }
+        },
+    ),
+    (
+        "llama",
+        {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 100.0, "factor": 4.0}, "max_position_embeddings": 6},
+    ),
+    ("llama", {"hidden_act": "gelu_pytorch_tanh"}),
+    ("llama", {"attention_bias": True}),
+    ("llama", {"mlp_bias": True}),
+]
+
+
+@pytest.mark.parametrize("side", ["none", "left", "right", "holes"])
+@pytest.mark.parametrize("model_type", FORWARDS)
+def test_a_prefill_is_that_of_transformers(made, model_type, side):
+    model = made(model_type)
+    inputs = {"input_ids": ids()} | ({} if side == "none" else {"attention_mask": padding(side)})
+
+    actual, expected = ours(model, **inputs), theirs(model, **inputs)
+
+    assert distance(actual.logits, expected.logits) < CLOSE
+    if side != "none":  # and the padding is seen
+        assert distance(ours(model, input_ids=ids()).logits, expected.logits) > 100 * CLOSE
+
+
+@pytest.mark.parametrize(
+    ("model_type", "changes"), VARIANTS, ids=[f"{t}-{next(iter(c))}{i}" for i, (t, c) in enumerate(VARIANTS)]
+)
+def test_a_claim_that_changes_the_maths_is_honoured(made, model_type, changes):
+    """And with the number that the type has by default, the same weights give something else."""
+    model, default = made(model_type, **changes), made(model_type)
+    expected = theirs(model, input_ids=ids()).logits
+
+    assert distance(ours(model, input_ids=ids()).logits, expected) < CLOSE
+    assert distance(ours(model, input_ids=ids(), config=default.config).logits, expected) > 10 * CLOSE
+
+
+SHAPES = [
+    ("gpt2", {"n_inner": None}),
+    ("gpt2", {"reorder_and_upcast_attn": True}),
+    ("gpt2", {"tie_word_embeddings": False}),
+    ("llama", {"num_key_value_heads": 4}),
+    ("llama", {"num_key_value_heads": 1}),
+    ("llama", {"head_dim": 24}),
+    ("llama", {"head_dim": None}),
+    ("llama", {"tie_word_embeddings": True}),
+    ("bert", {"type_vocab_size": 5}),
+    ("bert", {"tie_word_embeddings": False}),
+]
+
+
+@pytest.mark.parametrize(("model_type", "changes"), SHAPES, ids=[f"{t}-{c}" for t, c in SHAPES])
+def test_a_claim_about_sizes_or_weights_is_honoured(made, model_type, changes):
+    model = made(model_type, **changes)
+
+    assert distance(ours(model, input_ids=ids()).logits, theirs(model, input_ids=ids()).logits) < CLOSE
+
+
+@pytest.mark.parametrize("model_type", ["gpt2", "llama"])
+def test_a_head_that_is_claimed_to_be_tied_reads_the_token_table(made, model_type):
+    model = made(model_type, tie_word_embeddings=False)
+    config = model.config | {"tie_word_embeddings": True}
+
+    assert distance(ours(model, input_ids=ids(), config=config).logits, theirs(model, input_ids=ids()).logits) > 0.1
+
+
+@pytest.mark.parametrize("side", ["none", "left", "right"])
+@pytest.mark.parametrize(
+    ("model_type", "changes"),
+    [("gpt2", {}), ("llama", {}), ("bert", {"is_decoder": True})],
+    ids=["gpt2", "llama", "bert"],
+)
+def test_steps_after_the_prefill_are_those_of_transformers(made, model_type, changes, side):
+    """A prompt, one token, a few at once, one again; and the cache holds the same keys and values."""
+    model = made(model_type, **changes)
+    cache, past, mask = None, None, padding(side)
+    for number, length in enumerate([LENGTH, 1, 3, 1]):
+        mask = mask if number == 0 else torch.cat([mask, torch.ones(BATCH, length, dtype=torch.long)], dim=1)
+        given = {"input_ids": ids(length, seed=number)} | ({} if side == "none" else {"attention_mask": mask})
+        actual = ours(model, cache=cache, **given)
+        expected = theirs(model, **given, past_key_values=past, use_cache=True)
+        cache, past = actual.cache, expected.past_key_values
+
+        assert distance(actual.logits, expected.logits) < CLOSE
+        for layer in range(2):
+            assert distance(cache.keys[layer], past.layers[layer].keys) < CLOSE
+            assert distance(cache.values[layer], past.layers[layer].values) < CLOSE
+
+
+@pytest.mark.parametrize("model_type", ["gpt2", "llama"])
+def test_cached_steps_are_one_long_forward(made, model_type):
+    """Of the reference itself, and to the precision of float64."""
+    model, tokens = made(model_type), ids()
+    whole = ours(model, input_ids=tokens)
+    first = ours(model, input_ids=tokens[:, :6])
+    rest = ours(model, cache=first.cache, input_ids=tokens[:, 6:])
+
+    assert first.cache.length == 6
+    assert distance(rest.logits, whole.logits[:, 6:]) < 1e-12
+
+
+@pytest.mark.parametrize("model_type", ["bert", "gpt2"])
+def test_in_float64_nothing_is_left_between_them(made, model_type):
+    """Neither type has a part that is kept in fp32, so the model in float64 is a second witness."""
+    model = made(model_type)
+    double = model._replace(module=deepcopy(model.module).double())
+    inputs = {"input_ids": ids(), "attention_mask": padding("left")}
+
+    assert distance(ours(model, **inputs).logits, theirs(double, **inputs).logits) < 1e-12
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("model_type", FORWARDS)
+def test_a_forward_keeps_the_precision_it_is_given(made, model_type, dtype):
+    model, run = made(model_type), Composition(keep=True)
+    weights = {name: tensor.to(dtype) for name, tensor in model.weights.items()}
+    forward_of(model_type)(weights, model.config, {"input_ids": ids(), "attention_mask": padding("left")}, run)
+    kinds = {tensor.dtype for step in run.steps for tensor in step.outputs if tensor.is_floating_point()}
+
+    assert kinds == {dtype}
+
+
+@pytest.mark.parametrize("model_type", ["bert", "gpt2"])
+def test_segments_are_looked_up(made, model_type):
+    model = made(model_type)
+    kinds = torch.tensor([[0] * 5 + [1] * 6]).expand(BATCH, -1)
+    expected = theirs(model, input_ids=ids(), token_type_ids=kinds).logits
+
+    assert distance(ours(model, input_ids=ids(), token_type_ids=kinds).logits, expected) < CLOSE
+    assert distance(ours(model, input_ids=ids()).logits, expected) > 100 * CLOSE
+
+
+@pytest.mark.parametrize("model_type", FORWARDS)
+def test_positions_that_are_given_are_used(made, model_type):
+    model = made(model_type)
+    places = (torch.arange(LENGTH) * 3 % 17)[None].expand(BATCH, -1)
+    inputs = {"input_ids": ids(), "attention_mask": padding("none")}
+    expected = theirs(model, **inputs, position_ids=places).logits
+
+    assert distance(ours(model, **inputs, position_ids=places).logits, expected) < CLOSE
+    assert distance(ours(model, **inputs).logits, expected) > 100 * CLOSE
+
+
+def test_the_pooler_reads_the_first_token(made):
+    model = made("bert", head=False)
+    inputs = {"input_ids": ids(), "attention_mask": padding("left")}
+    actual, expected = ours(model, head=False, **inputs), theirs(model, **inputs)
+
+    assert distance(actual.pooler_output, expected.pooler_output) < CLOSE
+    assert distance(actual.last_hidden_state, expected.last_hidden_state) < CLOSE
+    assert (actual.logits, actual.cache) == (None, None)
+
+
+@pytest.mark.parametrize("model_type", ["gpt2", "llama"])
+def test_base_models_and_their_tied_heads(made, model_type):
+    """Weights of the base model are found without a prefix; a tied head needs no weight of its own."""
+    model = made(model_type, head=False, tie_word_embeddings=True)
+    hidden = theirs(model, input_ids=ids()).last_hidden_state
+    table = next(tensor for name, tensor in model.weights.items() if name in ("wte.weight", "embed_tokens.weight"))
+
+    actual = ours(model, input_ids=ids())
+
+    assert distance(actual.last_hidden_state, hidden) < CLOSE
+    assert distance(actual.logits, actual.last_hidden_state @ table.T) < 1e-12
+    assert ours(model, input_ids=ids(), head=False).logits is None
+
+
+def test_without_a_cache_none_is_kept(made):
+    model = made("llama")
+
+    assert ours(model, input_ids=ids(), config=model.config | {"use_cache": False}).cache is None
+    assert isinstance(ours(model, input_ids=ids()).cache, Cache)
+
+
+REFUSED = [
+    ("gpt2", {}, {"inputs_embeds": torch.ones(1)}, NotCovered, "does not read inputs_embeds"),
+    ("gpt2", {}, {"attention_mask": torch.ones(BATCH, LENGTH - 1)}, NotCovered, r"\(batch, 11\), but got \(3, 10\)"),
+    ("gpt2", {}, {"attention_mask": torch.ones(BATCH, 1, LENGTH, LENGTH)}, NotCovered, "an attention mask is"),
+    ("bert", {}, {"encoder_hidden_states": torch.ones(1)}, NotCovered, "does not read encoder_hidden_states"),
+    ("bert", {"position_embedding_type": "relative_key"}, {}, NotCovered, "no relative_key positions"),
+    ("llama", {"hidden_act": "xielu"}, {}, NotCovered, "the reference has no xielu"),
+    ("llama", {"attention_bias": True}, {}, ModelAtFault, "hold no model.layers.0.self_attn.q_proj.bias"),
+]
+
+
+@pytest.mark.parametrize(("model_type", "claims", "inputs", "error", "message"), REFUSED)
+def test_what_is_not_covered_is_refused(made, model_type, claims, inputs, error, message):
+    model = made(model_type)
+
+    with pytest.raises(error, match=message):
+        ours(model, config=model.config | claims, input_ids=ids(), **inputs)
+
+
+def test_no_tokens_and_foreign_weights_are_refused(made):
+    model = made("llama")
+
+    with pytest.raises(NotCovered, match="reads input_ids, but got none"):
+        ours(model)
+    with pytest.raises(ModelAtFault, match=r"hold no wte\.weight"):
+        forward_of("gpt2")(model.weights, model.config, {"input_ids": ids()}, Composition())
+
+
+def test_types_without_a_reference_have_none():
+    assert [forward_of(name) for name in ("mamba", "", None)] == [None] * 3
