@@ -177,6 +177,7 @@ FACTS: dict[str, str] = {
     "model.parameters.embedding": "parameters of the embedding tables",
     "model.parameters.active": "parameters that one token uses",
     "model.layers": "blocks",
+    "model.layers.decoder": "blocks that write while looking at what others read, where there are both",
     "model.width": "size of the residual stream",
     "model.vocabulary": "rows of the token table",
     "model.layer_pattern": "kinds of blocks and how they repeat",

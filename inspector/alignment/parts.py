@@ -5,9 +5,11 @@ from __future__ import annotations
 __all__ = ["Match", "Part", "Scope", "Side", "Status"]
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 from inspector.records import ModelInfo, Plain, Scenario
+from inspector.stage_graph.record import GraphFact
 
 Status = Literal["same", "renamed", "re-expressed", "changed", "moved", "only-a", "only-b"]
 
@@ -41,14 +43,13 @@ class Part:
     readers: tuple[str, ...] = ()
     idle: bool = False
     ops: tuple[int, ...] = ()
+    section: str = field(init=False, repr=False, compare=False)  # what rules ask most: the path is cut once
+    role: str = field(init=False, repr=False, compare=False)
 
-    @property
-    def section(self) -> str:
-        return self.path.partition(".")[0]
-
-    @property
-    def role(self) -> str:
-        return self.path.partition(".")[2] or self.path
+    def __post_init__(self) -> None:
+        section, _, role = self.path.partition(".")
+        object.__setattr__(self, "section", section)
+        object.__setattr__(self, "role", role or self.path)
 
     @property
     def name(self) -> str:
@@ -75,11 +76,11 @@ class Scope:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Side:
     """One architecture.
 
-    sizes: axis letter -> sizes found (one in most models). figures: counts that are not compared.
+    sizes: axis letter -> sizes found (one in most models). facts: what was found out about it as a whole.
     """
 
     model: ModelInfo
@@ -88,16 +89,26 @@ class Side:
     depth: int = 0
     pattern: str = ""
     sizes: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    figures: dict[str, int | None] = field(default_factory=dict)
+    facts: tuple[GraphFact, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
+    def figures(self) -> dict[str, int | None]:
+        """Counts that are said beside each other and never judged."""
+        found = {fact.id: fact.value for fact in self.facts}
+        counts = {name: found.get(fact) for name, fact in _FIGURES.items()}
+        return {name: count if isinstance(count, int) else None for name, count in counts.items()}
+
+    @cached_property
     def parts(self) -> tuple[Part, ...]:
         return tuple(part for scope in self.scopes for part in scope.parts)
 
     @property
     def blocks(self) -> tuple[Scope, ...]:
         return tuple(scope for scope in self.scopes if scope.place == "block")
+
+
+_FIGURES = {"parameters": "model.parameters", "flops": "cost.flops", "cache_bytes_per_token": "cache.bytes_per_token"}
 
 
 class Match(NamedTuple):

@@ -188,9 +188,9 @@ def _seen(model: Any, asked: Scenario, ask: dict[str, Any]) -> Trace | GraphReco
 def _written(item: Trace | GraphRecord) -> Side:
     """A side of a diff with a saved graph: a trace is read as if it had been saved too."""
     from inspector.comparison.saved import side_of_record
-    from inspector.stage_graph.folded import folded_record
+    from inspector.fact_sheet.recorded import recorded
 
-    return side_of_record(folded_record(item) if isinstance(item, Trace) else item)
+    return side_of_record(recorded(item) if isinstance(item, Trace) else item)
 
 
 def _prover(one: Trace, two: Trace) -> Callable[[Row], object | None]:

@@ -134,10 +134,10 @@ def graph(
     saved = _saved(model, asked)
     if saved is None:
         from inspector.api.traces import Source
-        from inspector.stage_graph.folded import folded_record
+        from inspector.fact_sheet.recorded import recorded
 
         source = Source(model, inputs, weights=weights or "none", stored=trace_cache, progress=progress)
-        saved = folded_record(source.trace(asked))
+        saved = recorded(source.trace(asked))
         if not saved.nodes:
             raise UsageError("the forward pass ran no op")
     return Graph(saved) if unfold is None else Graph(saved).unfold(unfold)

@@ -148,7 +148,7 @@ def _attributes(match: Match) -> Iterable[Change]:
         two.pop("dtype", None)
     for name in sorted(one.keys() | two.keys()):
         unknown = name in _READ_FROM_VALUES and None in (one.get(name), two.get(name))
-        if not name.startswith("_") and not unknown and one.get(name) != two.get(name):
+        if not unknown and one.get(name) != two.get(name):
             yield Change(name, one.get(name), two.get(name))
 
 
@@ -226,8 +226,13 @@ def _known(side: Side) -> dict[str, int]:
 
 
 def _named(shape: tuple[str, ...], like: Iterable[tuple[str, ...]], sizes: dict[str, int]) -> tuple[str, ...]:
-    """The shape with unnamed axes called what they are called on the other side, where the sizes agree."""
-    letters = dict.fromkeys(axis for other in like for axis in other if axis not in shape and not axis.isdigit())
+    """The shape with unnamed axes called what they are called on the other side, where the sizes agree.
+
+    Of an axis that is joined there (H·K) also what is left of it, where the rest is an axis of its own here.
+    """
+    whole = [axis for other in like for axis in other]
+    left = ["·".join(letter for letter in axis.split("·") if letter not in shape) for axis in whole]
+    letters = [axis for axis in dict.fromkeys((*whole, *left)) if axis and axis not in shape and not axis.isdigit()]
     return tuple(
         next((name for name in letters if axis.isdigit() and _size(name, sizes) == int(axis)), axis) for axis in shape
     )

@@ -60,7 +60,8 @@ class Stage:
 
     def __init__(self, trace: Trace, parts: Sequence[Part]) -> None:
         self.trace, self.parts = trace, parts
-        self.ops = [trace.ops[index] for index in sorted(index for part in parts for index in part.ops)]
+        own = {index for part in parts for index in part.ops}
+        self.ops = [trace.ops[index] for index in sorted(own | _bridges(trace, own))]
         self.made = {value for op in self.ops if op.effect != "noop" for value in op.outputs}
         read = dict.fromkeys(value for op in self.ops for value in op.inputs if value not in self.made)
         kinds = {value: trace.values[value].kind for value in read}
@@ -87,6 +88,20 @@ class Stage:
 
     def readers(self, value: int) -> set[int]:
         return {op.id for op in self.trace.ops if value in op.inputs}
+
+
+def _bridges(trace: Trace, own: set[int]) -> set[int]:
+    """Views that lead from one of these ops to another: heads may be cut apart before queries and keys are."""
+    found: set[int] = set()
+    for value in (value for index in own for value in trace.ops[index].inputs):
+        path: list[int] = []
+        maker = trace.values[value].producer
+        while maker is not None and maker not in own and trace.ops[maker].effect == "view":
+            path.append(maker)
+            maker = trace.values[trace.ops[maker].inputs[0]].producer
+        if maker in own:
+            found.update(path)
+    return found
 
 
 def _contents(trace: Trace, value: int) -> Tensor:
@@ -222,19 +237,40 @@ def _stacked(a: Stage, b: Stage) -> Proof:
     biases = [value for value in few.weights if value != stacked]
     wide, turned = few.shape(stacked), stacked in _transposed(few)
     rows = wide[1] if turned else wide[0]
-    numbered = torch.arange(rows, dtype=torch.float64)
-    probe = {few.inputs[0]: torch.zeros(few.shape(few.inputs[0]), dtype=torch.float64)}
-    probe[few.inputs[0]][..., 0] = 1
-    index_weight = torch.zeros(rows, wide[0] if turned else wide[1], dtype=torch.float64)
-    index_weight[:, 0] = numbered
-    probe[stacked] = index_weight.T if turned else index_weight
-    probe |= {bias: torch.zeros(few.shape(bias), dtype=torch.float64) for bias in biases}
-    cut = few.run(probe)
+    entering = few.inputs[0]
+    shape = few.shape(entering)
 
-    given = Given(_random(few.shape(few.inputs[0]), 0), _random(index_weight.shape, 1), _random((rows,), 2))
-    weight = given.weight.T if turned else given.weight
-    ran = few.run({few.inputs[0]: given.source, stacked: weight, **dict.fromkeys(biases, given.bias)})
-    return _against(few, many, cut, ran, given)
+    def run(source: Tensor, weight: Tensor, bias: Tensor) -> dict[int, Tensor]:
+        return few.run({entering: source, stacked: weight.T if turned else weight, **dict.fromkeys(biases, bias)})
+
+    def numbered(by_token: Tensor, by_row: Tensor) -> dict[int, Tensor]:
+        """What comes out of each place is the number of its token times that of its row."""
+        source, weight = torch.zeros(shape, dtype=torch.float64), torch.zeros(rows, shape[-1], dtype=torch.float64)
+        source[..., 0], weight[:, 0] = by_token.reshape(shape[:-1]), by_row
+        return run(source, weight, torch.zeros(rows, dtype=torch.float64))
+
+    tokens = math.prod(shape[:-1])
+    token_of = numbered(torch.arange(tokens, dtype=torch.float64), torch.ones(rows, dtype=torch.float64))
+    row_of = numbered(torch.ones(tokens, dtype=torch.float64), torch.arange(rows, dtype=torch.float64))
+    given = Given(_random(shape, 0), _random((rows, shape[-1]), 1), _random((rows,), 2))
+    ran = run(given.source, given.weight, given.bias)
+    inside = {op.id for op in few.ops}
+    pieces = [value for op in few.ops for value in op.outputs if not few.readers(value) & inside]
+    return _against(many, [Piece(*_token_by_token(token_of[p], row_of[p], ran[p], tokens)) for p in pieces], given)
+
+
+class Piece(NamedTuple):
+    """What was cut out for one projection: its rows of the stacked weight, and its values token by token."""
+
+    rows: Tensor
+    values: Tensor
+
+
+def _token_by_token(token_of: Tensor, row_of: Tensor, ran: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
+    """Whether the heads come before the tokens or after, and the rows of a head lie side by side or not."""
+    order = token_of.reshape(-1).argsort(stable=True)
+    rows = row_of.reshape(-1)[order][: len(order) // tokens]
+    return rows.round().long(), ran.reshape(-1)[order]
 
 
 class Given(NamedTuple):
@@ -245,23 +281,20 @@ class Given(NamedTuple):
     bias: Tensor
 
 
-def _against(few: Stage, many: Stage, cut: dict[int, Tensor], ran: dict[int, Tensor], given: Given) -> Proof:
+def _against(many: Stage, pieces: Sequence[Piece], given: Given) -> Proof:
     """Each separate projection, run with its rows of the stacked weight, against the piece that was cut out for it."""
-    inside = {op.id for op in few.ops}
-    pieces = [value for op in few.ops for value in op.outputs if not few.readers(value) & inside]
     works = [op for op in many.ops if set(op.inputs) & set(many.weights)]
     if len(pieces) != len(works):
         raise Unprovable("not as many pieces as projections")
     values = {many.inputs[0]: given.source.reshape(many.shape(many.inputs[0]))}
     turned = _transposed(many)
     for op, piece in zip(works, pieces, strict=True):
-        rows = cut[piece].reshape(-1, cut[piece].shape[-1])[0].round().long()
         for value in set(op.inputs) & set(many.weights):
             matrix = len(many.shape(value)) == 2
-            own = given.weight[rows] if matrix else given.bias[rows]
+            own = given.weight[piece.rows] if matrix else given.bias[piece.rows]
             values[value] = own.T if matrix and value in turned else own
     known = many.run(values)
-    proofs = [_difference(known[op.outputs[0]], ran[piece]) for op, piece in zip(works, pieces, strict=True)]
+    proofs = [_difference(known[op.outputs[0]], piece.values) for op, piece in zip(works, pieces, strict=True)]
     return Proof(max(p.difference for p in proofs), max(p.magnitude for p in proofs), sum(p.elements for p in proofs))
 
 

@@ -110,6 +110,7 @@ _CALLS: dict[str, Callable[..., Any]] = {
         named["input"], named["input"].shape[-1:], named.get("weight"), named.get("bias"), _number(op, "eps")
     ),
     "rms_norm": lambda op, named, *_: _root_mean_square(op, named, named["input"]),
+    "t": lambda op, named, x: x.T,
     "transpose": lambda op, named, x: x.transpose(_number(op, "dim0"), _number(op, "dim1")),
     "permute": lambda op, named, x: x.permute(*_number(op, "dims")),
     "unsqueeze": lambda op, named, x: x.unsqueeze(_number(op, "dim")),

@@ -1,4 +1,4 @@
-"""What matters, as data: one row per rule. Wording is in `messages`, what is seen in `observed`; this is policy alone.
+"""What matters, as data: one row per rule. Wording is in `messages`, values come from `observed`; this is policy.
 
 A rule fires when the two sides show different values of its id. It reads both sides the same way, so that whatever can
 be said to be added can be said to be removed.
@@ -92,7 +92,7 @@ RULES: tuple[Rule, ...] = (
         ("positions.*:only", "embedding.position:*", "embedding.add:*", "*.rope:only", "*.position_bias:only"),
     ),
     Rule("position.rope.theta", "breaking", ("positions.rope_table:theta", "positions.rope_table:only")),
-    Rule("position.rope.fraction", "breaking", ("positions.rope_table:shape",)),
+    Rule("position.rope.fraction", "breaking", ("*.rope:fraction",)),
     Rule("position.rope.layout", "breaking", ("*.rope:layout",)),
     Rule("position.rope.scaling", "breaking", ("positions.rope_table:scaling", "positions.rope_table:theta")),
     Rule("norm.kind", "breaking", _each(_NORMS, "kind")),
@@ -123,6 +123,7 @@ RULES: tuple[Rule, ...] = (
     Rule("moe.active", "notable", ("moe.top_k:k", "moe.*:shape")),
     Rule("moe.shared", "breaking", ("moe.shared_expert:*",)),
     Rule("moe.router", "breaking", ("moe.router_score:*",)),
+    Rule("moe.normalised", "breaking", ("moe.router_score:*", "moe.combine:*")),
     Rule("embedding.segments", "notable", ("embedding.segment:only", "embedding.add:*")),
     Rule("embedding.norm", "notable", ("embedding.norm:only",)),
     Rule("embedding.scale", "breaking", ("embedding.scale:*",)),
@@ -150,6 +151,7 @@ RULES: tuple[Rule, ...] = (
     Rule("head.softcap", "breaking", ("head.softcap:*",)),
     Rule("head.scale", "breaking", ("head.scale:*",)),
     Rule("model.layers", "notable"),
+    Rule("model.layers.decoder", "notable"),
     Rule("model.layer_pattern", "notable"),
     Rule("model.width", "notable"),
     Rule("model.vocabulary", "notable"),

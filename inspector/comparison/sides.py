@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["STEM", "formula", "letters", "side_of", "sizes_of"]
+__all__ = ["STEM", "letters", "side_of", "sizes_of"]
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from inspector.alignment.parts import Part, Scope, Side
 from inspector.comparison.maths import maths_of
-from inspector.costs import cache_bytes_per_token, total_flops
-from inspector.records import Plain, Trace
-from inspector.roles import infer
-from inspector.stage_graph import AxisNames, Block, FoldedGraph, Stage, build, fold_graph
+from inspector.fact_sheet.recorded import graph_facts
+from inspector.fact_sheet.scene import Scene
+from inspector.records import Trace
+from inspector.stage_graph import AxisNames, Block, FoldedGraph, Stage
 from inspector.stage_graph.tensors import Dim, Views
 
 STEM = frozenset({"embedding", "positions", "mask", "control"})
@@ -20,8 +20,8 @@ STEM = frozenset({"embedding", "positions", "mask", "control"})
 
 def side_of(trace: Trace, unfolded: bool = False) -> Side:
     """The architecture that `trace` shows, equal blocks folded unless every layer is asked for by itself."""
-    folded = fold_graph(build(trace, infer(trace)))
-    return Extraction(folded, unfolded).side()
+    scene = Scene(trace)
+    return replace(Extraction(scene.folded, unfolded).side(), facts=graph_facts(scene))
 
 
 class Extraction:
@@ -39,12 +39,6 @@ class Extraction:
         self.views = Views(self.graph, AxisNames(self.graph, chosen))
         self.sizes = sizes_of(self.views.constants())
         self.readers = self._readers()
-        self.tables = {
-            value
-            for stage in self.stages.get(None, ())
-            if stage.path == "embedding.token"
-            for value in stage.parameters
-        }
 
     def side(self) -> Side:
         outside = self.stages.get(None, [])
@@ -59,7 +53,6 @@ class Extraction:
             depth=self.graph.layers,
             pattern=self.folded.pattern,
             sizes=self.sizes,
-            figures=_figures(self.folded),
             notes=self.trace.notes,
         )
 
@@ -77,7 +70,7 @@ class Extraction:
     def _part(self, stage: Stage, kind: Block | None) -> Part:
         outputs = self.views.outputs(stage.outputs)
         weights = [value for value in stage.parameters if self.trace.values[value].kind == "parameter"]
-        layers, maths = kind.span if kind else "", self._maths(stage)
+        layers, maths = kind.span if kind else "", maths_of(self.graph, stage, self.sizes)
         return Part(
             id=f"{layers.replace(':', '/') or 'model'}.{stage.name}",
             path=stage.path,
@@ -102,16 +95,6 @@ class Extraction:
         aside = stage.section == "embedding" or stage.role.endswith("norm")
         apart = aside and not any(map(flow.on_act, stage.outputs))
         return apart or all(op.effect == "noop" for op in self.graph.ops(stage))
-
-    def _maths(self, stage: Stage) -> tuple[tuple[str, Plain], ...]:
-        """The maths with numbers that follow from a size said as what they are: a wider model is no other function."""
-        found = dict(maths_of(self.graph, stage))
-        if isinstance(factor := found.get("factor"), float):
-            letter = "K" if "attention" in stage.section else "D"
-            found["factor"] = formula(factor, letter, self.sizes.get(letter, ()))
-        if stage.path == "head.lm_head":
-            found["_tied"] = bool(self.tables & set(stage.parameters))
-        return tuple(found.items())
 
     def _spelling(self, stage: Stage) -> str:
         """Ops that compute; casts and views are how, not what."""
@@ -168,39 +151,8 @@ def sizes_of(constants: Iterable[tuple[str, int]]) -> dict[str, tuple[int, ...]]
     return found
 
 
-def formula(factor: float, letter: str, sizes: Sequence[int]) -> Plain:
-    """`1/sqrt(K)` for 0.125 where K is 64, `sqrt(D)` for 22.6 where D is 512; else the number.
-
-    >>> formula(0.125, "K", (64,)), formula(0.2, "K", (64,))
-    ('1/sqrt(K)', 0.2)
-    """
-    for size in sizes:
-        for text, number in (("1/sqrt({})", size**-0.5), ("sqrt({})", size**0.5), ("1/{}", 1 / size)):
-            if abs(factor / number - 1) < 4e-3:  # what bfloat16 rounds away
-                return text.format(letter)
-    return factor
-
-
 def _anywhere(module: str, layer: int | None) -> str:
     """The module path without the number of its layer."""
     if layer is None:
         return module
     return ".".join("{}" if part.isdigit() else part for part in module.split("."))
-
-
-def _figures(folded: FoldedGraph) -> dict[str, int | None]:
-    """Counts that follow from the architecture and the run: said beside each other, never judged."""
-    graph = folded.graph
-    trace, leaving = graph.trace, graph.naming.flow.leaving
-    grown = []
-    for stage in graph.stages:
-        if stage.role == "cache_update":
-            for value in stage.outputs:
-                if value in leaving:
-                    kept = (value, *stage.inputs)
-                    grown.append(max(cache_bytes_per_token(trace.values[v], trace.symbols[v]) for v in kept))
-    return {
-        "parameters": trace.model.parameters,
-        "flops": total_flops(trace.ops, trace).contraction,
-        "cache_bytes_per_token": sum(grown) if grown else None,
-    }

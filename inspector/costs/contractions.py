@@ -27,13 +27,13 @@ def linear(op: Op, inputs: Shapes, outputs: Shapes) -> Cost:
 
 
 def added(op: Op, inputs: Shapes, outputs: Shapes) -> Cost:
-    """`addmm`, `addmv`, `baddbmm`: a product, then one addition per output element."""
-    return Cost(2 * prod(outputs[0]) * inputs[1][-1], prod(outputs[0]))
+    """`addmm`, `addmv`, `baddbmm`: a product, then one addition per output element, where anything is added."""
+    return Cost(2 * prod(outputs[0]) * inputs[-2][-1], prod(outputs[0]) if len(inputs) > 2 else 0)
 
 
 def addbmm(op: Op, inputs: Shapes, outputs: Shapes) -> Cost:
-    batch, _, inner = inputs[1]
-    return Cost(2 * batch * prod(outputs[0]) * inner, prod(outputs[0]))
+    batch, _, inner = inputs[-2]
+    return Cost(2 * batch * prod(outputs[0]) * inner, prod(outputs[0]) if len(inputs) > 2 else 0)
 
 
 def outer(op: Op, inputs: Shapes, outputs: Shapes) -> Cost:

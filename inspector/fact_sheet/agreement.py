@@ -84,8 +84,10 @@ def _fraction(scene: Scene, seen: Seen, claim: Plain) -> bool | None:
 
 
 def _depth(scene: Scene, seen: Seen, claim: Plain) -> bool | None:
-    """Of two stacks a config counts one, or each by itself."""
-    return None if any(crosses(scene, kind) for kind in scene.kinds) else same(seen.value, claim)
+    """Of two stacks a config counts the one that reads by this name; the one that writes is a fact of its own."""
+    writing = sum(len(kind.layers) for kind in scene.kinds if crosses(scene, kind))
+    reading = scene.graph.layers - writing
+    return same(reading or writing, claim)
 
 
 def _pattern(scene: Scene, seen: Seen, claim: Plain) -> bool | None:

@@ -12,6 +12,7 @@ from inspector.fact_sheet.scene import Kind, Scene, Seen, Unseen
 from inspector.records import Op, Plain
 from inspector.roles.flow import FUSED_ATTENTION
 from inspector.stage_graph import Stage
+from inspector.stage_graph.attributes import attribute
 
 SECTIONS = ("attention", "cross_attention")
 _MIXERS = ("attention", "ssm")
@@ -20,7 +21,7 @@ _MIXERS = ("attention", "ssm")
 def direction_and_window(scene: Scene) -> Iterator[Seen | Unseen]:
     """From the contents of the mask that is added to the scores, or from what the fused kernel was told."""
     for kind in scene.where("attention"):
-        if crosses(scene, kind):  # of the other sequence all is seen
+        if reads_another(scene, kind):  # of the other sequence all is seen
             continue
         seen = visible(scene, kind)
         if isinstance(seen, str):
@@ -195,11 +196,7 @@ def extras(scene: Scene) -> Iterator[Seen | Unseen]:
 
 def cap(scene: Scene, stages: list[Stage]) -> Plain:
     """c of c·tanh(x/c), None where nothing is squashed."""
-    for op in scene.ops(stages):
-        number = op.attribute("other")
-        if op.name in ("div", "mul") and isinstance(number, (int, float)):
-            return float(number) if op.name == "div" or number > 1 else 1 / float(number)
-    return None
+    return next((attribute(scene.graph, stage, "cap") for stage in stages), None)
 
 
 def _softmax(scene: Scene, kind: Kind) -> Iterator[Seen | Unseen]:
@@ -220,9 +217,12 @@ def cross(scene: Scene) -> Iterator[Seen]:
 
 
 def crosses(scene: Scene, kind: Kind) -> bool:
-    """Whether queries and keys of a block are projected from different values."""
-    if "cross_attention" in scene.sections(kind):
-        return True
+    """Whether a block looks at another sequence, beside its own or instead of it."""
+    return "cross_attention" in scene.sections(kind) or reads_another(scene, kind)
+
+
+def reads_another(scene: Scene, kind: Kind) -> bool:
+    """Whether queries and keys of what goes by the name of attention are projected from different values."""
     sides = [_read(scene, scene.stages(kind, f"attention.{tag}_proj")) for tag in "qk"]
     latent = scene.has(kind, "attention.q_down", "attention.kv_down", "attention.kv_proj", "attention.latent_norm")
     return all(sides) and not sides[0] & sides[1] and not latent

@@ -6,9 +6,9 @@ __all__ = ["FACTS"]
 
 from collections.abc import Iterator
 
-from inspector.fact_sheet.functions import function_of
 from inspector.fact_sheet.scene import Kind, Scene, Seen, Unseen
 from inspector.stage_graph import Stage
+from inspector.stage_graph.attributes import attribute
 
 _DENSE = {"activation": ("mlp.activation",), "down": ("mlp.down_proj",), "gate": ("mlp.multiply", "mlp.split_up_gate")}
 _EXPERTS = {"activation": ("moe.expert_activation",), "down": ("moe.expert_down",), "gate": ("moe.expert_multiply",)}
@@ -34,7 +34,7 @@ def _activation(scene: Scene, kind: Kind, stages: list[Stage]) -> Iterator[Seen 
     if not stages:
         yield Unseen("mlp.activation", "no non-linearity was recognised between up and down")
         return
-    name = function_of(scene.ops(stages[:1]))
+    name = attribute(scene.graph, stages[0], "function")
     if name is None:
         calls = " ".join(op.name for op in scene.ops(stages[:1]) if scene.flow.kind[op.id] == "other")
         name = f"other: {calls}"

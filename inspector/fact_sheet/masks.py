@@ -7,11 +7,9 @@ __all__ = ["Visible", "visible"]
 from typing import NamedTuple
 
 from inspector.fact_sheet.scene import Kind, Scene
-from inspector.records import Concrete, Op
-from inspector.roles.flow import FUSED_ATTENTION
-from inspector.stage_graph.masks import MaskKind, describe
+from inspector.stage_graph.mask_stage import mask_at
+from inspector.stage_graph.masks import MaskKind
 
-_HIDDEN = -1e4
 _CARRIERS = ("attention.mask", "attention.position_bias", "attention.scores", "attention.fused", "attention.softmax")
 
 
@@ -42,12 +40,9 @@ def visible(scene: Scene, kind: Kind) -> Visible | str:
     if scene.trace.scenario.seq == 1:
         return "one query shows no direction: it looks back in any case"
     for op in ops:
-        found = _of_op(scene, op)
+        found = mask_at(scene.graph, op)
         if found is not None:
             return _named(scene, found, (op.id,))
-    if any(op.name == FUSED_ATTENTION and op.attribute("is_causal") for op in ops):
-        fused = next(op.id for op in ops if op.name == FUSED_ATTENTION)
-        return _named(scene, MaskKind("causal"), (fused,))
     masks = scene.stages(kind, "attention.mask")
     if masks:
         return "the contents of the mask are not known"
@@ -61,26 +56,3 @@ def _named(scene: Scene, found: MaskKind, ops: tuple[int, ...]) -> Visible:
     short = isinstance(claimed, int) and seq <= claimed and window is None
     hidden = f"a window of {claimed:,} tokens would not show in a run of {seq:,}" if short else ""
     return Visible(_DIRECTIONS.get(found.kind, ""), window, ops, hidden)
-
-
-def _of_op(scene: Scene, op: Op) -> MaskKind | None:
-    """The pattern of the mask that enters this op, directly or inside a sum of biases."""
-    for value in scene.control(op.inputs, most=24):
-        known = scene.trace.concrete.get(value)
-        if known is not None and _is_mask(known, scene.trace.scenario.seq):
-            return describe(_opened(known) if _hides_where_true(op, value) else known)
-    return None
-
-
-def _is_mask(known: Concrete, queries: int) -> bool:
-    if not known.kept or len(known.shape) < 2 or known.shape[-2] != queries or known.shape[-1] < queries:
-        return False
-    return known.dtype == "bool" or any(number <= _HIDDEN for number in known.values) or not any(known.values)
-
-
-def _hides_where_true(op: Op, value: int) -> bool:
-    return op.name.startswith("masked_fill") and value in op.inputs
-
-
-def _opened(mask: Concrete) -> Concrete:
-    return mask._replace(values=tuple(not value for value in mask.values))

@@ -6,13 +6,13 @@ __all__ = ["FACTS", "scaling_fits"]
 
 from collections.abc import Iterator
 
-from inspector.fact_sheet.attention import counted, crosses
-from inspector.fact_sheet.frequencies import frequencies, reproduces, scaling, theta
-from inspector.fact_sheet.lanes import turned
+from inspector.fact_sheet.attention import counted, reads_another
 from inspector.fact_sheet.scene import Kind, Scene, Seen, Unseen
 from inspector.records import Plain
 from inspector.roles.flow import PAR
 from inspector.roles.rope import Rope
+from inspector.stage_graph.frequencies import frequencies, reproduces, scaling, theta
+from inspector.stage_graph.lanes import turned
 
 _BIASES = {"positions.alibi": "alibi", "positions.relative_bias": "relative"}
 
@@ -21,7 +21,7 @@ def position_kind(scene: Scene) -> Iterator[Seen]:
     """In the block by rotation or bias; else for all blocks by a table that is added to the tokens."""
     outer = _added(scene)
     for kind in scene.where("attention"):
-        if crosses(scene, kind):  # places in another sequence say nothing of places in this one
+        if reads_another(scene, kind):  # places in another sequence say nothing of places in this one
             continue
         ropes = scene.stages(kind, "attention.rope")
         if ropes:
@@ -82,7 +82,7 @@ def rope(scene: Scene) -> Iterator[Seen | Unseen]:
 
 
 def _speed(scene: Scene, kind: Kind, turning: Rope, count: int) -> Iterator[Seen | Unseen]:
-    found = frequencies(scene, turning, count)
+    found = frequencies(scene.graph, turning, count)
     base = None if found is None else theta(found)
     if found is None or base is None:
         yield Unseen("position.rope.theta", "the contents of the tables are not known")
@@ -99,7 +99,7 @@ def scaling_fits(scene: Scene, kind: Kind, claim: Plain) -> bool | None:
     """Whether a claimed scaling gives the frequencies that this kind of block turns by."""
     ropes = scene.ropes(scene.stages(kind, "attention.rope"))
     what = turned(scene.flow, ropes[0]) if ropes else None
-    found = frequencies(scene, ropes[0], what.size) if what else None
+    found = frequencies(scene.graph, ropes[0], what.size) if what else None
     base = theta(found) if found else None
     return None if found is None or base is None else reproduces(claim, found, base)
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from inspector.errors import InspectorError
+from inspector.fact_sheet.attention import crosses
 from inspector.fact_sheet.norms import block_norms
 from inspector.fact_sheet.scene import Kind, Scene
 from inspector.records import Plain, Trace
@@ -78,13 +79,13 @@ class Lab:
         self.accepts = accepted(module)
         self.generator = torch.Generator().manual_seed(seed)
         self.vocabulary = int(getattr(module, "vocab_size", 0) or 0) or 101
+        self.two_sided = "decoder_input_ids" in self.accepts
         self.ids = torch.randint(4, 90, (1, LENGTH), generator=self.generator)
 
     def run(self, ids: Tensor, **more: Tensor) -> Tensor:
-        """The first output that has one row per token."""
-        if "decoder_input_ids" in self.accepts:
-            raise _CannotTell("a model with two sides is not run on one sequence")
-        output = self.module(input_ids=ids, **more)
+        """The first output that has one row per token. Of two sides, the one that writes gets these tokens."""
+        given = {"input_ids": self.ids, "decoder_input_ids": ids} if self.two_sided else {"input_ids": ids}
+        output = self.module(**given, **more)
         tensors = output.values() if hasattr(output, "values") else [output]
         for value in tensors:
             if isinstance(value, Tensor) and value.dim() == 3 and value.shape[1] == ids.shape[1]:
@@ -108,6 +109,11 @@ class Lab:
     def _has(self, path: str) -> bool:
         return any(name == path for name, _ in self.module.named_modules())
 
+    def block(self, path: str) -> nn.Module:
+        """The module that is called: what all parts of a block share may be a list, which is not."""
+        part = self.part(path)
+        return self.block(path.rpartition(".")[0]) if isinstance(part, nn.ModuleList) else part
+
     def part(self, path: str) -> nn.Module:
         try:
             return self.module.get_submodule(path)
@@ -128,8 +134,9 @@ def direction(lab: Lab) -> Iterator[Result]:
     before = lab.run(lab.ids)
     earlier = moved(before, lab.run(lab.changed(LENGTH - 1)))[:-1]
     word = "bidirectional" if bool(earlier.any()) else "causal"
-    yield Result("attention.direction", None, "another last token moves earlier outputs", word == "bidirectional")
-    if "attention_mask" in lab.accepts:
+    layer = next((kind.layers[0] for kind in lab.scene.kinds if crosses(lab.scene, kind)), None)
+    yield Result("attention.direction", layer, "another last token moves earlier outputs", word == "bidirectional")
+    if "attention_mask" in lab.accepts and not lab.two_sided:  # there it hides tokens of the side that reads
         mask = torch.ones_like(lab.ids)
         mask[0, :3] = 0
         hidden = lab.run(lab.ids, attention_mask=mask), lab.run(lab.changed(1), attention_mask=mask)
@@ -139,7 +146,7 @@ def direction(lab: Lab) -> Iterator[Result]:
 def window(lab: Lab) -> Iterator[Result]:
     """Change what enters one block at the first and at the last place: how far, and which way, does it reach?"""
     for kind in lab.there(lab.scene.where("attention")):
-        block = lab.part(_path(lab.scene, kind))
+        block = lab.block(_path(lab.scene, kind))
         still = _through(lab, block, None)
         forward = moved(still, _through(lab, block, 0))
         back = moved(still, _through(lab, block, LENGTH - 1))

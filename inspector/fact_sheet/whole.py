@@ -64,7 +64,7 @@ def _elements(scene: Scene, stages: Iterable[Stage]) -> int:
 
 
 def sizes(scene: Scene) -> Iterator[Seen]:
-    yield Seen("model.layers", scene.graph.layers)
+    yield from _depth(scene)
     widths = Counter(scene.shape(value)[-1] for value in scene.naming.trunk if scene.shape(value))
     if widths:
         yield Seen("model.width", widths.most_common(1)[0][0])
@@ -75,6 +75,16 @@ def sizes(scene: Scene) -> Iterator[Seen]:
             break
     if scene.graph.layers:
         yield Seen("model.layer_pattern", scene.folded.pattern)
+
+
+def _depth(scene: Scene) -> Iterator[Seen]:
+    """Of two stacks together, and of the one that writes."""
+    writing = sum(len(kind.layers) for kind in scene.kinds if crosses(scene, kind))
+    reading = scene.graph.layers - writing
+    both = writing and reading
+    yield Seen("model.layers", scene.graph.layers, formula=f"{reading} + {writing}" if both else "")
+    if both:
+        yield Seen("model.layers.decoder", writing)
 
 
 FACTS = (family, parameters, sizes)

@@ -11,6 +11,7 @@ from inspector.fact_sheet.attention import cap
 from inspector.fact_sheet.scene import Kind, Scene, Seen, Unseen
 from inspector.records import Plain
 from inspector.stage_graph import Stage
+from inspector.stage_graph.attributes import attribute
 
 _BIASED = (
     ("bias.qkv", ("q_proj", "k_proj", "v_proj", "qkv_proj", "kv_proj"), ("attention",)),
@@ -34,26 +35,8 @@ def biases(scene: Scene) -> Iterator[Seen]:
 
 
 def _which(scene: Scene, stages: Sequence[Stage]) -> Plain:
-    having = [stage.role for stage in stages if _has_bias(scene, stage)]
+    having = [stage.role for stage in stages if attribute(scene.graph, stage, "bias")]
     return bool(having) if len(having) in (0, len(stages)) else " ".join(sorted(set(having)))
-
-
-def _has_bias(scene: Scene, stage: Stage) -> bool:
-    """A weight that is no factor of a contraction."""
-    for op in scene.ops([stage]):
-        if scene.flow.weighted[op.id]:
-            added = set(op.inputs) - set(scene.flow.factors(op))
-            if any(scene.flow.weight(value) is not None for value in added):
-                return True
-        elif op.name == "add" and any(_is_parameter(scene, value) for value in op.inputs):
-            return True
-    return False
-
-
-def _is_parameter(scene: Scene, value: int) -> bool:
-    """A parameter, or rows of one that were chosen for some experts."""
-    value = scene.flow.through(value, ("plumb", "view", "select"))
-    return scene.trace.values[value].kind == "parameter"
 
 
 def layout(scene: Scene) -> Iterator[Seen]:
@@ -105,15 +88,9 @@ def _weights(scene: Scene, stages: Sequence[Stage]) -> set[int]:
 
 
 def factor_of(scene: Scene, stages: Sequence[Stage]) -> float | None:
-    """The product of the numbers that the ops multiply by; None without any."""
-    product = None
-    for op in scene.ops(stages):
-        number = op.attribute("other", op.attribute("input"))
-        if not isinstance(number, (int, float)):
-            number = next((n for value in op.inputs if (n := scene.number(value)) is not None), None)
-        if number is not None and op.name in ("mul", "div"):
-            product = (1.0 if product is None else product) * (float(number) if op.name == "mul" else 1 / float(number))
-    return product
+    """By what the stages multiply, all together; None where that is by no number."""
+    found = [factor for stage in stages if isinstance(factor := attribute(scene.graph, stage, "factor"), float)]
+    return math.prod(found) if found else None
 
 
 def _root(scene: Scene, factor: float | None) -> str:

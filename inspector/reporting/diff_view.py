@@ -285,7 +285,7 @@ def _part(part: Part) -> dict[str, Any]:
         "op": part.spelling,
         "outputs": list(part.printed),
         "axes": [list(shape) for shape in part.shapes],
-        "attributes": {name: value for name, value in part.maths if not name.startswith("_")},
+        "attributes": dict(part.maths),
     }
 
 

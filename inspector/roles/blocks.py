@@ -24,17 +24,21 @@ def name_regions(context: Context) -> None:
 
 def section_of(context: Context, residual: Residual) -> str:
     """The sublayer that a region is: what its ops were named, attention before feed-forward."""
-    sections = {context.parts[index].section for index in residual.region}
+    sections = _sections(context, residual)
     return next((name for name in ("cross_attention", "attention", "moe", "ssm", "mlp") if name in sections), "block")
+
+
+def _sections(context: Context, residual: Residual) -> set[str]:
+    paths = {context.parts[index].path for index in residual.region}
+    return {path.partition(".")[0] for path in paths}
 
 
 def _name_add(context: Context, residual: Residual) -> None:
     """The residual add, the adds of parallel sublayers inside it, and the scalings of branch and skip."""
     flow, parts = context.flow, context.parts
-    sections = {parts[index].section for index in residual.region}
     section = section_of(context, residual)
     also: tuple[str, ...] = ()
-    if section == "attention" and "mlp" in sections:  # one add for both sublayers: the block ends here
+    if section == "attention" and "mlp" in _sections(context, residual):  # one add for both: the block ends here
         section, also = "mlp", ("attention.residual",)
     ops = [residual.op, *_unpacking(context, residual.result)]
     parts.claim(ops, f"{section}.residual", also=also, rule="adds an ancestor back after a contraction")

@@ -18,6 +18,8 @@ _CHOICES = frozenset({"topk", "argmax"})
 _WEIGHING = frozenset("softmax sigmoid sum div mul add to pow clamp rsub exp".split())
 """What turns chosen scores into weights. Whatever else follows the choice moves tokens."""
 
+_COPYING = frozenset({"repeat_interleave", "repeat", "expand"})
+
 
 @dataclass(slots=True)
 class _Mixture:
@@ -105,11 +107,18 @@ def _feeds_another(flow: Flow, op: Op, weights: list[Op]) -> bool:
     return False
 
 
+def _behind_views(flow: Flow, value: int) -> int:
+    """Forward from `value` over views that nothing else reads beside."""
+    while (after := flow.only_consumer(value)) is not None and flow.kind[after.id] in ("view", "plumb"):
+        value = after.outputs[0]
+    return value
+
+
 def _name_up(context: Context, op: Op) -> None:
     """The first weight of the experts; where its result is cut apart, gate and up are in one."""
     flow = context.flow
     ops, _, result = flow.unit(op)
-    users = flow.consumers(result)
+    users = flow.consumers(_behind_views(flow, result))
     cut = [user for user in users if user.name in ("chunk", "split", "getitem")]
     also = ("moe.expert_gate",) if cut else ()
     context.parts.claim(ops, "moe.expert_up", also=also, rule="first weight of the experts")
@@ -124,7 +133,9 @@ def _name_one(context: Context, mixture: _Mixture, op: Op, last: Op | None) -> N
     if op.id < mixture.choice.id and _between(flow, mixture, op):
         parts.claim([op.id], "moe.router_score", rule="between router and choice")
     elif not inputs & mixture.routed:
-        if flow.kind[op.id] not in ("view", "plumb"):  # those prepare something: they join it later
+        if op.name in _COPYING:
+            parts.claim([op.id], "moe.dispatch", rule="a copy of each token for each of its experts")
+        elif flow.kind[op.id] not in ("view", "plumb"):  # those prepare something: they join it later
             parts.claim(flow.unit(op)[0] if flow.weighted[op.id] else [op.id], "moe.shared_expert", rule="not routed")
     elif not inputs & mixture.expert:
         weighs = op.name in _WEIGHING and _is_weight(flow, mixture, op)
@@ -158,7 +169,10 @@ def _is_bias(flow: Flow, op: Op) -> bool:
 
 
 def _name_after(context: Context, op: Op, last: Op) -> None:
-    bias = _is_bias(context.flow, op) and bool(set(op.inputs) & set(last.outputs))
+    flow = context.flow
+    if flow.kind[op.id] in ("view", "plumb"):
+        return
+    bias = _is_bias(flow, op) and _behind_views(flow, last.outputs[0]) in op.inputs
     role = "expert_down" if bias else "combine"
     context.parts.claim([op.id], f"moe.{role}", rule="after the last weight of the experts")
 
@@ -166,10 +180,12 @@ def _name_after(context: Context, op: Op, last: Op) -> None:
 def _name_inside(context: Context, mixture: _Mixture, op: Op) -> None:
     """Between the experts' weights."""
     flow = context.flow
+    if flow.kind[op.id] in ("view", "plumb"):
+        return  # it joins what it prepares for
     both = op.name == "mul" and len(set(op.inputs) & mixture.expert) == 2
     parts = [flow.maker(value) for value in op.inputs]
     gated = both and not any(part is not None and part.name == "sigmoid" for part in parts)
-    ups = {value for weight in mixture.weights for value in weight.outputs}
+    ups = {_behind_views(flow, value) for weight in mixture.weights for value in weight.outputs}
     if _is_bias(flow, op) and set(op.inputs) & ups:
         also = tuple(context.parts[mixture.weights[0].id].also)
         cuts = [user.id for value in op.outputs for user in flow.consumers(value) if user.name in ("chunk", "getitem")]

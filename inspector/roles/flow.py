@@ -11,7 +11,7 @@ __all__ = ["ACT", "IDS", "PAR", "Flow"]
 
 import math
 
-from inspector.records import Op, Trace
+from inspector.records import Op, Trace, Value
 
 IDS, PAR, ACT = 1, 2, 4
 
@@ -63,6 +63,10 @@ def _only_views(op: Op) -> bool:
     return all(item in (None, "...", ("slice", None, None, None)) for item in items)
 
 
+def _is_floating(value: Value) -> bool:
+    return value.dtype.startswith(("float", "bfloat", "complex"))
+
+
 class Flow:
     """Read-only lookups over one trace. Built once, in one pass; every rule reads it."""
 
@@ -70,6 +74,7 @@ class Flow:
         self.trace = trace
         self.ops = trace.ops
         self.values = trace.values
+        self.inputs = [op.inputs for op in self.ops]  # asked for at every step of every walk
         self.kind = [_kind(op) for op in self.ops]
         self.live = [op.effect != "noop" for op in self.ops]
         self.producer: list[int | None] = [value.producer for value in self.values]
@@ -84,20 +89,21 @@ class Flow:
     # building
 
     def _leaf_taints(self) -> list[int]:
-        floating = [value.dtype.startswith(("float", "bfloat", "complex")) for value in self.values]
-        masks = self._mask_inputs({value.id for value in self.values if value.kind == "input" and floating[value.id]})
-        taint = []
-        for value in self.values:
-            entering = ACT | IDS if floating[value.id] and value.id not in masks else IDS
-            leaf = {"parameter": PAR, "input": entering}.get(value.kind, 0)
-            taint.append(leaf if value.producer is None else 0)
-        return taint
+        inputs = {value.id for value in self.values if value.kind == "input" and _is_floating(value)}
+        entering = dict.fromkeys(inputs - self._mask_inputs(inputs), ACT | IDS)
+        leaves = {"parameter": PAR, "input": IDS}
+        return [
+            0 if value.producer is not None else entering.get(value.id) or leaves.get(value.kind, 0)
+            for value in self.values
+        ]
 
     def _mask_inputs(self, inputs: set[int]) -> set[int]:
         """Float inputs that are only ever added or chosen by, views aside: masks and biases, not activations.
 
         What is to be transformed meets a weight, a norm or another activation in a product.
         """
+        if not inputs:
+            return inputs
         masks = set(inputs)
         stands_for = {value: value for value in inputs}
         for op in self.ops:
@@ -114,11 +120,11 @@ class Flow:
     def _visit(self, op: Op) -> None:
         taint = self.taint
         if not self.live[op.id]:
-            for value in op.inputs:
+            for value in self.inputs[op.id]:
                 self.users[value].append(op.id)
             return
         out = 0
-        for value in op.inputs:
+        for value in self.inputs[op.id]:
             self.users[value].append(op.id)
             out |= taint[value]
         if out & IDS and out & PAR and (op.name in CONTRACT or op.name in ("embedding", "embedding_bag", "getitem")):
@@ -140,7 +146,7 @@ class Flow:
         return bool(self.taint[value] & ACT)
 
     def act_inputs(self, op: Op) -> list[int]:
-        return [value for value in op.inputs if self.taint[value] & ACT]
+        return [value for value in self.inputs[op.id] if self.taint[value] & ACT]
 
     def rank(self, value: int) -> int:
         return len(self.values[value].shape)
@@ -167,14 +173,21 @@ class Flow:
         return self._weights[value]
 
     def _find_weight(self, value: int) -> int | None:
+        op = self.maker(value)
+        if op is not None and self._picks(op):
+            return self.weight(op.inputs[0])
         if self.taint[value] & ACT or not self.taint[value] & PAR:
             return None
-        op = self.maker(value)
         if op is None:
             return value
         if op.name not in _WEIGHT_PREP and self.kind[op.id] not in ("view", "select", "join"):
             return None
         return next((root for root in map(self.weight, op.inputs) if root is not None), None)
+
+    def _picks(self, op: Op) -> bool:
+        """Whether a stack of weights is indexed by a choice that depends on a token: the experts of each token."""
+        picks = op.name in ("getitem", "index_select") and len(op.inputs) == 2
+        return picks and self.on_act(op.inputs[1]) and self.values[op.inputs[1]].dtype.startswith("int")
 
     # ops
 

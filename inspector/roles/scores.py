@@ -179,8 +179,8 @@ def _product(context: Context, op: Op, key_axis: int) -> ScoreWalk:
         query, key = key, query
     also = []
     if op.name == "baddbmm":
-        added = op.operands[0][1]
-        if not flow.on_act(added):
+        added = dict(op.operands).get("input")  # not there where it is added times zero
+        if added is not None and not flow.on_act(added):
             also.append(f"attention.{additive_role(context, added)}")
         if op.attribute("alpha", 1) != 1:
             also.append("attention.scale")

@@ -11,7 +11,7 @@ __all__ = ["Residual", "find_residuals"]
 from dataclasses import dataclass, field
 
 from inspector.records import Op
-from inspector.roles.flow import FUSED_ATTENTION, Flow
+from inspector.roles.flow import ACT, FUSED_ATTENTION, Flow
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ def find_residuals(flow: Flow, norm_sources: dict[int, int]) -> list[Residual]:
 
 
 def _may_be(flow: Flow, op: Op) -> bool:
-    if op.name != "add" or len(op.inputs) != 2 or not flow.live[op.id]:
+    if op.name != "add" or len(op.operands) != 2 or not flow.live[op.id]:
         return False
     left, right = (flow.values[value] for value in op.inputs)
     if not all(map(flow.on_act, op.inputs)) or left.shape[-1:] != right.shape[-1:]:
@@ -83,27 +83,27 @@ def _works_between(flow: Flow, value: int, point: int) -> bool:
     """Whether `point` is an ancestor of `value` with work (a weighted contraction, attention) on the way."""
     if value <= point:
         return False
-    reaches: dict[int, bool] = {point: False}  # value -> whether work lies between it and the point
-    order = _between(flow, value, point)
-    for current in sorted(order):
+    worked = {point: False}  # value -> whether work lies between it and the point
+    for current in sorted(_between(flow, value, point)):
         op = flow.maker(current)
         if op is None or current == point:
             continue
-        from_point = [reaches[item] for item in op.inputs if item in reaches]
+        from_point = [worked[item] for item in flow.inputs[op.id] if item in worked]
         if from_point:
-            reaches[current] = any(from_point) or _is_work(flow, op)
-    return reaches.get(value, False)
+            worked[current] = any(from_point) or _is_work(flow, op)
+    return worked.get(value, False)
 
 
 def _between(flow: Flow, value: int, point: int) -> set[int]:
     """Values on the activation plane at or above `point` that `value` depends on."""
+    producer, inputs, taint = flow.producer, flow.inputs, flow.taint
     seen, stack = {value}, [value]
     while stack:
-        op = flow.maker(stack.pop())
-        if op is None:
+        made = producer[stack.pop()]
+        if made is None:
             continue
-        for item in op.inputs:
-            if item >= point and item not in seen and flow.on_act(item):
+        for item in inputs[made]:
+            if item >= point and item not in seen and taint[item] & ACT:
                 seen.add(item)
                 stack.append(item)
     return seen
@@ -132,7 +132,7 @@ def _region(flow: Flow, branch: int, point: int, trunk: dict[int, Residual], cla
         if op.id in ops or op.id in claimed or flow.through(value, ("view",)) in trunk:
             continue
         ops.add(op.id)
-        stack.extend(op.inputs)
+        stack.extend(flow.inputs[op.id])
     return sorted(ops)
 
 

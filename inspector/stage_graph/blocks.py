@@ -6,6 +6,7 @@ __all__ = ["Block", "FoldedGraph", "fold_graph"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from inspector.folding import Group, fold, text
 from inspector.stage_graph.mask_stage import mask_kind
@@ -13,7 +14,7 @@ from inspector.stage_graph.spans import span
 from inspector.stage_graph.stages import Stage, StageGraph
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Block:
     """One kind of block inside one folded group. layers: the numbers of all blocks of that kind in the group."""
 
@@ -21,7 +22,7 @@ class Block:
     name: str
     layers: tuple[int, ...]
 
-    @property
+    @cached_property
     def span(self) -> str:
         """`3`, `0-11`, with a step `0-40:2`, in several runs `0-4,6-10`."""
         return span(self.layers)

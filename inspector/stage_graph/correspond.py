@@ -67,12 +67,14 @@ def _linear(op: Op, inputs: Sequence[Shape], output: Shape, apart: Apart | None)
 
 
 def _addmm(op: Op, inputs: Sequence[Shape], output: Shape, apart: Apart | None) -> list[Link]:
-    bias = [Link(((0, len(inputs[0]) - 1), (-1, 1)))] if inputs[0] and inputs[0][-1] == output[1] else []
-    return [Link(((1, 0), (-1, 0))), Link(((1, 1), (2, 0))), Link(((2, 1), (-1, 1))), *bias]
+    left = len(inputs) - 2  # behind what is added
+    added = inputs[0] if left else ()
+    bias = [Link(((0, len(added) - 1), (-1, 1)))] if added and added[-1] == output[1] else []
+    return [Link(((left, 0), (-1, 0))), Link(((left, 1), (left + 1, 0))), Link(((left + 1, 1), (-1, 1))), *bias]
 
 
 def _matmul(op: Op, inputs: Sequence[Shape], output: Shape, apart: Apart | None) -> list[Link]:
-    first = 1 if op.name == "baddbmm" else 0
+    first = len(inputs) - 2  # behind what is added
     left, right = inputs[first], inputs[first + 1]
     if len(left) < 2 or len(right) < 2:
         return []

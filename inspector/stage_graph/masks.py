@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["MaskKind", "describe"]
+__all__ = ["HIDDEN", "MaskKind", "describe"]
 
 from typing import NamedTuple
 
 from inspector.records import Concrete
 
-_HIDDEN = -1e4
+HIDDEN = -1e4
+"""What is added to a score so that it counts for nothing: this, or less."""
 
 
 class MaskKind(NamedTuple):
@@ -53,7 +54,7 @@ def describe(mask: Concrete, hides: bool = False) -> MaskKind:
 def _planes(mask: Concrete, queries: int, keys: int) -> list[list[Span]]:
     """For each (S, T) plane the span of each query, from the runs alone: a long mask is never spelled out."""
     two = len(set(mask.values)) == 2 and max(mask.values) == 0  # zero and one number below it, however large
-    hidden = max(min(mask.values), _HIDDEN) if two else _HIDDEN
+    hidden = max(min(mask.values), HIDDEN) if two else HIDDEN
     spans: list[Span] = []
     row: list[Span] = []
     place = 0

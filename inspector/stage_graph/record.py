@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Call", "GraphBlock", "GraphEdge", "GraphNode", "GraphOutput", "GraphRecord"]
+__all__ = ["Call", "GraphBlock", "GraphEdge", "GraphFact", "GraphNode", "GraphOutput", "GraphRecord"]
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -136,6 +136,22 @@ class GraphOutput(NamedTuple):
     layers: tuple[int, ...]
 
 
+class GraphFact(NamedTuple):
+    """A fact that was found of the model, as it is kept with the graph.
+
+    id, value, unit, layers, formula, claim, agrees: as of a fact of the fact sheet. nodes: ids of those that show it.
+    """
+
+    id: str
+    value: Plain
+    unit: str = ""
+    layers: str = ""
+    nodes: tuple[str, ...] = ()
+    formula: str = ""
+    claim: tuple[str, Plain] | None = None
+    agrees: bool | None = None
+
+
 @dataclass(frozen=True)
 class GraphRecord:
     """The stages of one model in one scenario and what flows between them, equal blocks folded: the comparable object.
@@ -152,6 +168,7 @@ class GraphRecord:
     nodes: in reading order. edges: by place of the target, its input, place of the source, its output.
     outputs: what the model returns, by place of the node.
     axes: (letter, size) of the constants found, as named by provenance. pattern: all blocks in words.
+    facts: in reading order; None where nobody looked for them, which is not the same as none found.
     """
 
     model: ModelInfo
@@ -165,6 +182,7 @@ class GraphRecord:
     claims: Claims = field(default_factory=Claims)
     notes: tuple[str, ...] = ()
     tool: tuple[tuple[str, str], ...] = ()
+    facts: tuple[GraphFact, ...] | None = None
 
     def node(self, id: str) -> GraphNode:
         """The node of that id. KeyError when there is none."""

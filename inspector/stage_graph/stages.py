@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["Edge", "Stage", "StageGraph", "build"]
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from heapq import heapify, heappop, heappush
 from itertools import groupby
@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from inspector.records import Op, Trace
 from inspector.roles import Naming
+from inspector.roles.flow import Flow
 from inspector.vocabulary import SECTIONS
 
 _BEFORE_BLOCKS = ("embedding", "positions", "mask", "control")
@@ -109,6 +110,8 @@ class StageGraph:
 
 def _common(paths: Sequence[str]) -> str:
     """The longest path that all of `paths` lie under."""
+    if len(set(paths)) == 1:
+        return paths[0]
     split = [path.split(".") for path in paths]
     shared = 0
     while all(len(parts) > shared for parts in split) and len({parts[shared] for parts in split}) == 1:
@@ -119,44 +122,50 @@ def _common(paths: Sequence[str]) -> str:
 def build(trace: Trace, naming: Naming) -> StageGraph:
     """Gather the ops of `trace` into stages."""
     groups = _connected(trace, naming)
-    stages = _in_reading_order([_stage(trace, naming, group) for group in groups], trace)
+    reads = [_read(naming.flow, group) for group in groups]
+    weights = {value.id for value in trace.values if value.kind in ("parameter", "buffer", "constant")}
+    order = _reading_order(naming, groups, reads)
+    stages = tuple(_stage(naming, index, groups[place], reads[place], weights) for index, place in enumerate(order))
     stage_of = {op: stage.index for stage in stages for op in stage.ops}
-    return StageGraph(trace, naming, tuple(stages), stage_of)
+    return StageGraph(trace, naming, stages, stage_of)
 
 
-def _in_reading_order(stages: Sequence[Stage], trace: Trace) -> list[Stage]:
+def _reading_order(naming: Naming, groups: Sequence[list[int]], reads: Sequence[list[int]]) -> list[int]:
     """What feeds a stage comes before it; of what is ready, embeddings, tables and masks first, then what ran first."""
-    home = {op: place for place, stage in enumerate(stages) for op in stage.ops}
-    feeds: list[set[int]] = [set() for _ in stages]
-    waits = [0] * len(stages)
-    for place, stage in enumerate(stages):
-        for value in stage.inputs:
-            producer = trace.values[value].producer
-            if producer is not None and place not in feeds[home[producer]]:
-                feeds[home[producer]].add(place)
+    home = {op: place for place, group in enumerate(groups) for op in group}
+    producer = naming.flow.producer
+    feeds: list[set[int]] = [set() for _ in groups]
+    waits = [0] * len(groups)
+    for place, read in enumerate(reads):
+        for value in read:
+            made = producer[value]
+            if made is not None and place not in feeds[home[made]]:
+                feeds[home[made]].add(place)
                 waits[place] += 1
-    ready = [(_priority(stage), place) for place, stage in enumerate(stages) if not waits[place]]
+    priorities = [_priority(naming, group[0]) for group in groups]
+    ready = [(priority, place) for place, priority in enumerate(priorities) if not waits[place]]
     heapify(ready)
-    left = dict.fromkeys(sorted(range(len(stages)), key=lambda place: _priority(stages[place])))
-    order: list[Stage] = []
+    left = dict.fromkeys(sorted(range(len(groups)), key=priorities.__getitem__))
+    order: list[int] = []
     while left:
         # Two stages may wait for each other where their ops are interleaved; the one that began first goes first.
         place = heappop(ready)[1] if ready else next(iter(left))
         if place not in left:
             continue
         del left[place]
-        order.append(replace(stages[place], index=len(order)))
+        order.append(place)
         for after in feeds[place]:
             waits[after] -= 1
             if not waits[after]:
-                heappush(ready, (_priority(stages[after]), after))
+                heappush(ready, (priorities[after], after))
     return order
 
 
-def _priority(stage: Stage) -> tuple[int, int, int]:
-    if stage.layer is None and stage.section in _BEFORE_BLOCKS:
-        return (0, list(SECTIONS).index(stage.section), stage.ops[0])
-    return (1, 0, stage.ops[0])
+def _priority(naming: Naming, first: int) -> tuple[int, int, int]:
+    part = naming.parts[first]
+    if part.layer is None and part.section in _BEFORE_BLOCKS:
+        return (0, list(SECTIONS).index(part.section), first)
+    return (1, 0, first)
 
 
 def _connected(trace: Trace, naming: Naming) -> list[list[int]]:
@@ -174,11 +183,12 @@ def _connected(trace: Trace, naming: Naming) -> list[list[int]]:
         one, two = find(one), find(two)
         root[max(one, two)] = min(one, two)
 
+    flow = naming.flow
     for op in trace.ops:
-        for value in op.inputs:
-            producer = trace.values[value].producer
+        for value in flow.inputs[op.id]:
+            producer = flow.producer[value]
             if producer is None and op.effect == "noop":  # an idle call on a leaf hangs on to whoever reads the leaf
-                producer = next((user for user in naming.flow.users[value] if keys[user] == keys[op.id]), None)
+                producer = next((user for user in flow.users[value] if keys[user] == keys[op.id]), None)
             if producer is not None and keys[producer] == keys[op.id]:
                 join(producer, op.id)
     first: dict[tuple[str, str, int | None], int] = {}
@@ -196,50 +206,46 @@ def _key(naming: Naming, op: int) -> tuple[str, str, int | None]:
     return part.path, part.operand, part.layer
 
 
-def _stage(trace: Trace, naming: Naming, group: list[int]) -> Stage:
-    inside = set(group)
-    ops = [trace.ops[index] for index in group]
-    made = {value for op in ops if op.effect != "noop" for value in op.outputs}
-    read = _read(ops, made)
-    weights = [value for value in read if trace.values[value].kind in ("parameter", "buffer", "constant")]
+def _stage(naming: Naming, index: int, group: list[int], read: list[int], weights: set[int]) -> Stage:
+    """read: values that enter from outside. weights: all parameters, buffers and constants of the model."""
     part = naming.parts[group[0]]
-    also = tuple(dict.fromkeys(role for index in group for role in naming.parts[index].also))
+    also = tuple(dict.fromkeys([role for op in group for role in naming.parts[op].also]))
     return Stage(
-        index=-1,
+        index=index,
         path=part.path,
         operand=part.operand,
         layer=part.layer,
         also=also,
         ops=tuple(group),
-        inputs=tuple(value for value in read if value not in weights),
-        outputs=_leaving(naming, ops, inside),
-        parameters=tuple(weights),
+        inputs=tuple([value for value in read if value not in weights]),
+        outputs=_leaving(naming, group),
+        parameters=tuple([value for value in read if value in weights]),
     )
 
 
-def _read(ops: list[Op], made: set[int]) -> list[int]:
+def _read(flow: Flow, group: list[int]) -> list[int]:
     """Values that enter from outside, in the order in which the last op reads them: queries before keys."""
-    producers = {value: op for op in ops if op.effect != "noop" for value in op.outputs}
-    found: dict[int, None] = {}
+    inputs = flow.inputs
+    makers = {value: index for index in group if flow.live[index] for value in flow.ops[index].outputs}
+    found: list[int] = []
     seen: set[int] = set()
-    for last in reversed(ops):
-        stack = list(reversed(last.inputs))
+    for last in reversed(group):
+        stack = [*reversed(inputs[last])]
         while stack:
             value = stack.pop()
             if value in seen:
                 continue
             seen.add(value)
-            if value in made:
-                stack.extend(reversed(producers[value].inputs))
+            if value in makers:
+                stack.extend(reversed(inputs[makers[value]]))
             else:
-                found[value] = None
-    return list(found)
+                found.append(value)
+    return found
 
 
-def _leaving(naming: Naming, ops: list[Op], inside: set[int]) -> tuple[int, ...]:
+def _leaving(naming: Naming, group: list[int]) -> tuple[int, ...]:
     """Values that are read outside the stage, or that the model returns; a stage of idle calls hands on what it got."""
-    users = naming.flow.users
-    out = naming.flow.leaving
-    values = dict.fromkeys(value for op in ops for value in op.outputs)
-    left = [value for value in values if value in out or any(user not in inside for user in users[value])]
+    flow, inside = naming.flow, set(group)
+    values = dict.fromkeys([value for index in group for value in flow.ops[index].outputs])
+    left = [value for value in values if value in flow.leaving or not inside.issuperset(flow.users[value])]
     return tuple(left or list(values)[-1:])

@@ -67,8 +67,8 @@ class Views:
     def constants(self) -> tuple[tuple[str, int], ...]:
         """(letter, size) of the named axes that have one size throughout, in the order of the vocabulary."""
         sizes: dict[str, set[int]] = {}
-        for (value, axis), letter in self._axes.names.items():
-            sizes.setdefault(letter, set()).add(self.trace.values[value].shape[axis])
+        for letter, size in self._axes.sizes():
+            sizes.setdefault(letter, set()).add(size)
         return tuple(
             (letter, size)
             for letter in AXES
@@ -108,16 +108,19 @@ class Views:
     def _dims(self, value: int) -> tuple[Dim, ...]:
         shape, texts, letters = self.trace.values[value].shape, self.trace.symbols[value], self._axes.of(value)
         return tuple(
-            _dim(size, text, letter, self._axes.parts(value, axis))
-            for axis, (size, text, letter) in enumerate(zip(shape, texts, letters, strict=True))
+            [
+                _dim(size, text, letter, self._axes.parts(value, axis) if "·" in letter else ())
+                for axis, (size, text, letter) in enumerate(zip(shape, texts, letters, strict=True))
+            ]
         )
 
 
 def _dim(size: int, text: str, letter: str, parts: tuple[int, ...]) -> Dim:
+    """parts: sizes of the axes that a product of letters is joined of."""
     if text.startswith(UNSOLVED):
         return Dim(size, text.removeprefix(UNSOLVED), letter)
     if text.isdigit():
-        joined = "·".join(map(str, parts)) if letter and "·" in letter and len(parts) > 1 else text
+        joined = "·".join(map(str, parts)) if len(parts) > 1 else text
         return Dim(size, joined, letter)
     shown = "T" if letter == "T" else text.replace("*", "·")
     return Dim(size, shown, shown if shown in AXES or "·" in shown else letter)

@@ -11,7 +11,7 @@ from typing import Literal
 
 from inspector.errors import UsageError
 from inspector.stage_graph.patterns import filled
-from inspector.stage_graph.record import GraphBlock, GraphEdge, GraphNode, GraphOutput, GraphRecord
+from inspector.stage_graph.record import GraphBlock, GraphEdge, GraphFact, GraphNode, GraphOutput, GraphRecord
 from inspector.stage_graph.spans import span
 from inspector.stage_graph.tensors import TensorView
 
@@ -67,6 +67,7 @@ class _Unfolding:
             edges=edges,
             blocks=tuple(piece.block for piece in self._pieces),
             outputs=tuple(sorted(self._outputs(), key=lambda output: (self._place[output.node], output.output))),
+            facts=self._facts(),
         )
 
     # blocks and nodes
@@ -167,6 +168,15 @@ class _Unfolding:
                 if held:
                     number = numbers.get(held[0]) if len(piece.layers) == 1 else None
                     yield GraphOutput(filled(output.name, number), _id(node, piece.layers), output.output, held)
+
+    def _facts(self) -> tuple[GraphFact, ...] | None:
+        """The same facts, shown by the nodes that now stand for those that showed them."""
+        if self._record.facts is None:
+            return None
+        now: dict[str, dict[str, None]] = {}
+        for (id, _), copy in self._ends.items():
+            now.setdefault(id, {})[copy] = None
+        return tuple(fact._replace(nodes=tuple(n for id in fact.nodes for n in now[id])) for fact in self._record.facts)
 
 
 def _id(node: GraphNode, layers: tuple[int, ...]) -> str:

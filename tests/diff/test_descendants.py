@@ -22,6 +22,12 @@ class Pair(NamedTuple):
 
 PAIRS = [
     Pair("mistral", "llama", set(), "without its window Mistral is Llama"),
+    Pair(
+        "phi3",
+        "mistral",
+        {"attention.qkv", "norm.eps", "graph.dropout"},
+        "q, k, v in one weight, gate and up too; eps 1e-5; dropout after each sublayer",
+    ),
     Pair("qwen2", "llama", {"bias.qkv"}, "q, k, v with bias; o without"),
     Pair("qwen3", "qwen2", {"attention.qk_norm", "bias.qkv"}, "norms over each head's queries and keys, no biases"),
     Pair(

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from torch import nn
 
+from inspector.comparison import proofs
 from inspector.comparison.judge import compare
 from inspector.comparison.proofs import prove
 from inspector.comparison.sides import side_of
@@ -25,6 +26,8 @@ PROVED = [
     ("bert", "eager", "gpt2", "eager", "mlp.up_proj"),
     ("glm", "eager", "llama", "eager", "up_gate"),
     ("llama", "eager", "llama", "sdpa", "kernel"),
+    ("gpt_neox", "eager", "bert", "eager", "qkv"),
+    ("phi3", "eager", "llama", "eager", "qkv"),
     ("bert", "eager", "bert", "sdpa", "kernel"),
     ("gpt2", "eager", "gpt2", "sdpa", "kernel"),
 ]
@@ -41,6 +44,23 @@ def test_what_is_written_otherwise_gives_the_same_numbers(traced, one, first, tw
     assert proof.elements > 1000
     assert proof.magnitude > 0.1  # not all zero
     assert prove(replace(row, a=row.b, b=row.a), b, a).holds
+
+
+def test_grouped_rows_of_one_weight_are_found(traced):
+    """Each head's query, key and value side by side in one weight, as the rows of three."""
+    a = traced("falcon", multi_query=False)
+    b = traced("llama", num_key_value_heads=4)
+
+    assert prove(rows_of(a, b)["qkv"], a, b).holds
+
+
+def test_other_rows_are_refuted(traced, monkeypatch):
+    """The control: the same weight, its rows taken in another order."""
+    a, b = traced("gpt_neox"), traced("bert")
+    row, found = rows_of(a, b)["qkv"], proofs._token_by_token
+    monkeypatch.setattr(proofs, "_token_by_token", lambda *args: (found(*args)[0].flip(0), found(*args)[1]))
+
+    assert not prove(row, a, b).holds
 
 
 def test_another_function_is_refuted(traced):

@@ -7,15 +7,14 @@ from dataclasses import replace
 import pytest
 
 from inspector.alignment.parts import Part, Scope, Side
-from inspector.comparison import feeding, mixing, observed
-from inspector.comparison.judge import compare
+from inspector.comparison import observed
+from inspector.comparison.judge import Finding, compare
 from inspector.comparison.rules import RULES, SEVERITIES, UNEXPLAINED
 from inspector.errors import InspectorError
 from inspector.messages import messages
 from inspector.records import ModelInfo, Scenario
+from inspector.stage_graph.record import GraphFact
 from inspector.vocabulary import FACTS
-
-READ = {*observed.READERS, *mixing.READERS, *feeding.READERS}
 
 
 def test_each_rule_is_there_once():
@@ -25,8 +24,10 @@ def test_each_rule_is_there_once():
     assert {rule.severity for rule in RULES} == set(SEVERITIES)
 
 
-def test_every_rule_is_read_on_a_side_and_every_reading_has_a_rule():
-    assert {rule.id for rule in RULES} == READ
+def test_every_rule_about_the_graph_is_read_on_a_side_and_every_reading_has_a_rule():
+    read = {*observed.READERS, *observed.BLOCK_READERS}
+
+    assert {rule.id for rule in RULES if rule.id.startswith("graph.")} == read
 
 
 def test_a_rule_is_about_a_fact_or_the_graph():
@@ -37,11 +38,7 @@ def test_every_rule_has_words():
     assert {rule.id for rule in (*RULES, UNEXPLAINED)} | {"summary"} == set(messages())
 
 
-PRESENT = [
-    *("embedding.norm", "embedding.segments", "norm.final", "attention.cross"),
-    *("graph.pooler", "graph.lm_head", "graph.head_transform", "graph.cache", "graph.embedding_projection"),
-]
-STAGES = {
+PRESENT = {
     "embedding.norm": "embedding.norm",
     "embedding.segments": "embedding.segment",
     "norm.final": "head.norm",
@@ -52,27 +49,54 @@ STAGES = {
     "graph.cache": "attention.cache_update",
     "graph.embedding_projection": "embedding.projection",
 }
+"""Rule -> the part whose presence it is about."""
 
 
-def made(*paths: str, maths: tuple[tuple[str, object], ...] = ()) -> Side:
-    """A side with a block and these stages."""
+def made(*paths: str, facts: tuple[GraphFact, ...] = ()) -> Side:
+    """A side with a block and these stages and facts."""
     token = Part("model.embedding.token", "embedding.token")
-    inside = [Part(f"0.{path}", path, maths=maths) for path in ("attention.scores", *paths) if "attention" in path]
+    inside = [Part(f"0.{path}", path) for path in ("attention.scores", *paths) if "attention" in path]
     stem = [Part(f"model.{path}", path) for path in paths if path.startswith("embedding")]
     head = [Part(f"model.{path}", path) for path in paths if path.startswith("head")]
     scopes = (Scope("stem", (token, *stem)), Scope("block", tuple(inside), (0,), "0"), Scope("head", tuple(head)))
-    return Side(ModelInfo("made", None, "Made", 0, 0), Scenario(), tuple(scope for scope in scopes if scope.parts), 1)
+    there = tuple(scope for scope in scopes if scope.parts)
+    return Side(ModelInfo("made", None, "Made", 0, 0), Scenario(), there, 1, facts=facts)
+
+
+def mirrored(one: Side, two: Side) -> list[Finding]:
+    """The findings, which the other way round are the same with their values swapped."""
+    there, back = compare(one, two).findings, compare(two, one).findings
+
+    assert [(f.rule, f.a, f.b) for f in there] == [(f.rule, f.b, f.a) for f in back]
+    return list(there)
 
 
 @pytest.mark.parametrize("rule", PRESENT)
 def test_what_can_be_added_can_be_removed(rule):
-    """With the stage on either side, the same rule fires with its values swapped, and explains the row."""
-    without, having = made(), made(STAGES[rule])
-    removed, added = compare(having, without), compare(without, having)
+    """With the part on either side, the rule fires and explains the row."""
+    facts = [() if rule.startswith("graph.") else (GraphFact(rule, value),) for value in (True, False)]
+    found = mirrored(made(PRESENT[rule], facts=facts[0]), made(facts=facts[1]))
 
-    assert rule in {finding.rule for finding in removed.findings}
-    assert [(f.rule, f.a, f.b) for f in removed.findings] == [(f.rule, f.b, f.a) for f in added.findings]
-    assert UNEXPLAINED.id not in {finding.rule for finding in removed.findings}
+    assert rule in {finding.rule for finding in found}
+    assert UNEXPLAINED.id not in {finding.rule for finding in found}
+
+
+@pytest.mark.parametrize("rule", [rule.id for rule in RULES if rule.id in FACTS])
+def test_a_rule_about_a_fact_fires_where_both_sides_state_it_and_differ(rule):
+    """And only there: a fact that one side does not state is no difference."""
+    one, two, silent = made(facts=(GraphFact(rule, 3),)), made(facts=(GraphFact(rule, 5),)), made()
+    fires = rule != "model.layer_pattern"  # of two sides with one block the pattern is alike
+
+    assert [finding.rule for finding in mirrored(one, two)] == [rule] * fires
+    assert mirrored(one, silent) == []
+    assert mirrored(one, one) == []
+
+
+def test_a_fact_that_says_none_is_no_silence():
+    one, two = made(facts=(GraphFact("attention.window", None),)), made(facts=(GraphFact("attention.window", 8),))
+    (finding,) = mirrored(one, two)
+
+    assert (finding.rule, finding.a, finding.b) == ("attention.window", "none", 8)
 
 
 def test_what_no_rule_speaks_of_is_said_all_the_same():

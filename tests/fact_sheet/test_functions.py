@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from inspector.fact_sheet.functions import function_of
-from inspector.fact_sheet.lanes import Turned, turned
 from inspector.fact_sheet.scene import Scene
 from inspector.records import ModelInfo, Scenario, Trace
 from inspector.roles.flow import Flow
 from inspector.roles.rope import find_ropes
 from inspector.source.live import Function
+from inspector.stage_graph.functions import function_of
+from inspector.stage_graph.lanes import Turned, turned
 from inspector.tracing.run import watch
 
 SPELLINGS = {

@@ -34,6 +34,8 @@ EXPECTED = [
     ("gpt2", {}, {("embedding.tied", None): True, ("position.kind", None): True}),
     ("gemma2", {}, {("attention.window", 0): 7, ("attention.window", 1): 23, ("norm.offset", 0): True}),
     ("bloom", {}, {("attention.direction", None): False, ("padding", None): False}),
+    ("t5", {}, {("attention.direction", 0): True, ("attention.direction", 2): False, ("attention.window", 2): 23}),
+    ("bart", {}, {("attention.direction", 0): True, ("attention.direction", 2): False, ("norm.kind", 2): False}),
 ]
 
 
@@ -45,7 +47,7 @@ def test_answers(answers, model_type, changes, expected):
 
 
 @pytest.mark.parametrize(
-    "model_type", ["bert", "gpt2", "llama", "gemma2", "gpt_neox", "cohere", "olmo2", "phi3", "gptj"]
+    "model_type", ["bert", "gpt2", "llama", "gemma2", "gpt_neox", "cohere", "olmo2", "phi3", "gptj", "t5", "bart"]
 )
 def test_graph_and_experiments_agree(tiny, facts_of, trace_of, model_type):
     found = probe(tiny(model_type), trace_of(model_type, LONG))

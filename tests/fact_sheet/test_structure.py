@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -37,6 +38,8 @@ EXPECTED = [
     ("cohere", {}, {"position.rope.layout": "interleaved", "norm.bias": False, "norm.kind": "layer"}),
     ("phi3", {}, {"attention.qkv": "fused", "mlp.gated": True}),
     ("stablelm", {}, {"norm.kind": "layer", "position.rope.fraction": 0.25}),
+    ("t5", {"num_decoder_layers": 3}, {"model.layers": 5, "model.layers.decoder": 3, "attention.cross": True}),
+    ("bart", {"decoder_layers": 1}, {"model.layers": 3, "model.layers.decoder": 1, "attention.cross": True}),
 ]  # fmt: skip
 
 
@@ -147,3 +150,22 @@ def test_a_decode_step_shows_no_direction(facts_of):
 
     assert "one query shows no direction" in dict(sheet.unanswered)["attention.direction"]
     assert sheet.get("attention.kv_heads") == 2
+
+
+@pytest.mark.parametrize("model_type", ["t5", "bart"])
+def test_the_two_sides_of_a_model(facts_of, model_type):
+    """The side that reads sees both ways, the one that writes only back; both depths are as claimed."""
+    sheet = facts_of(model_type, LONG)
+    judged = {fact.id: fact.agrees for fact in sheet.facts if fact.id.startswith("model.layers")}
+
+    assert sheet.all("attention.direction") == {"0-1": "bidirectional", "2-3": "causal"}
+    assert judged == {"model.layers": True, "model.layers.decoder": True}
+
+
+def test_a_claim_of_depth_can_fail_on_either_side(trace_of):
+    trace = trace_of("t5", LONG)
+    for fact in ("model.layers", "model.layers.decoder"):
+        claims = replace(trace.claims, facts=((fact, 9, "config"),))
+        (conflict,) = fact_sheet(replace(trace, claims=claims)).conflicts
+
+        assert (conflict.id, conflict.agrees) == (fact, False)

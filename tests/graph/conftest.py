@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from inspector.fact_sheet.recorded import recorded
 from inspector.records import Claims, ModelInfo, Scenario
-from inspector.stage_graph.folded import folded_record
-from inspector.stage_graph.record import Call, GraphBlock, GraphEdge, GraphNode, GraphOutput, GraphRecord
+from inspector.stage_graph.record import Call, GraphBlock, GraphEdge, GraphFact, GraphNode, GraphOutput, GraphRecord
 from inspector.stage_graph.tensors import Dim, TensorView
 
 HOSTILE = 'a "b] `c`\n</script> <d> & {e} \\n ; -->\x1b[31m\u202e%%'
@@ -16,8 +16,8 @@ HOSTILE = 'a "b] `c`\n</script> <d> & {e} \\n ; -->\x1b[31m\u202e%%'
 
 @pytest.fixture(scope="session")
 def record_for(trace_of: Callable[..., Any]) -> Callable[..., GraphRecord]:
-    """The folded graph of a small model or a catalogue entry, as `trace_of`."""
-    return lambda name, *args, **changes: folded_record(trace_of(name, *args, **changes))
+    """The folded graph of a small model or a catalogue entry with its facts, as `trace_of`."""
+    return lambda name, *args, **changes: recorded(trace_of(name, *args, **changes))
 
 
 @pytest.fixture(scope="session")
@@ -48,4 +48,5 @@ def hostile() -> GraphRecord:
         claims=Claims((("attention.heads", 2, HOSTILE), ("attention.window", (1, None), "config")), (HOSTILE,)),
         notes=(HOSTILE,),
         tool=(("inspector", "0.1.0"),),
+        facts=(GraphFact(HOSTILE, (HOSTILE, 1), HOSTILE, "0-1", (add.id,), HOSTILE, (HOSTILE, HOSTILE), False),),
     )

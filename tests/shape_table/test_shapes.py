@@ -102,7 +102,13 @@ def test_ids_are_unique_and_the_same_at_every_size(trace_of):
 def test_attributes_are_what_ran(trace_of):
     rows = {row.id: dict(row.attributes) for row in shape_table(trace_of("preset:llama-3-8b")).rows}
 
-    assert rows["0-31.attention.norm"] == {"eps": 1e-05, "kind": "rms"}
+    norm = {"affine": True, "bias": False, "eps": 1e-05, "kind": "rms", "offset": 0}
+    assert rows["0-31.attention.norm"] == norm
+    assert rows["0-31.attention.q_proj.q"] == {"bias": False}
+    assert rows["0-31.attention.rope.q"] == {"dim": 128, "fraction": 1.0, "layout": "half"}
+    assert rows["0-31.attention.repeat_kv.k"] == {"groups": 4}
+    assert rows["0-31.mlp.activation"] == {"function": "silu"}
+    assert rows["model.positions.rope_table"] == {"scaling": "default", "theta": 500000.0}
     assert rows["0-31.attention.scale"] == {"factor": 0.08838834764831845}
     assert rows["0-31.attention.mask"] == {"kind": "causal"}
     assert rows["0-31.attention.softmax"] == {"dim": -1, "dtype": "float32"}

@@ -10,7 +10,7 @@ from typing import Any
 
 from inspector.axes import AXES
 from inspector.stage_graph.fields import model_fields, tensor_fields
-from inspector.stage_graph.record import Call, GraphEdge, GraphNode, GraphRecord
+from inspector.stage_graph.record import Call, GraphEdge, GraphFact, GraphNode, GraphRecord
 from inspector.stage_graph.spans import span
 
 SCHEMA = "inspector/graph/1"
@@ -65,6 +65,7 @@ def graph_data(record: GraphRecord) -> dict[str, Any]:
             "facts": [{"id": fact, "value": value, "where": where} for fact, value, where in record.claims.facts],
             "unread": list(record.claims.unread),
         },
+        "facts": None if record.facts is None else [_fact(fact) for fact in record.facts],
     }
 
 
@@ -116,6 +117,11 @@ def _model(record: GraphRecord) -> dict[str, Any]:
         "source": record.model.source,
         "notes": list(record.notes),
     }
+
+
+def _fact(fact: GraphFact) -> dict[str, Any]:
+    claim = None if fact.claim is None else {"where": fact.claim[0], "value": fact.claim[1]}
+    return {**fact._asdict(), "nodes": list(fact.nodes), "claim": claim}
 
 
 def _call(call: Call) -> dict[str, Any]:

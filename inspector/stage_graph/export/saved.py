@@ -16,7 +16,15 @@ from typing import Any, TypeVar
 from inspector.errors import SchemaError
 from inspector.records import Claims, ModelInfo, Plain, Scenario, plain
 from inspector.stage_graph.export.node_link import SCHEMA
-from inspector.stage_graph.record import Call, GraphBlock, GraphEdge, GraphNode, GraphOutput, GraphRecord
+from inspector.stage_graph.record import (
+    Call,
+    GraphBlock,
+    GraphEdge,
+    GraphFact,
+    GraphNode,
+    GraphOutput,
+    GraphRecord,
+)
 from inspector.stage_graph.spans import layers_of
 from inspector.stage_graph.tensors import Dim, TensorView
 
@@ -95,6 +103,7 @@ def _record(document: Mapping[str, Any]) -> GraphRecord:
         claims=_claims(whole["claims"]),
         notes=_texts(model["notes"]),
         tool=tuple((_text(package), _text(version)) for package, version in document["tool"].items()),
+        facts=_facts(whole.get("facts")),
     )
 
 
@@ -143,6 +152,25 @@ def _scenario(row: Mapping[str, Any]) -> Scenario:
 def _claims(row: Mapping[str, Any]) -> Claims:
     facts = ((_text(fact["id"]), plain(fact["value"]), _text(fact["where"])) for fact in row["facts"])
     return Claims(tuple(facts), _texts(row["unread"]))
+
+
+def _facts(rows: Any) -> tuple[GraphFact, ...] | None:
+    """None as well in a document from before facts were kept."""
+    return None if rows is None else tuple(_each("facts", rows, _fact))
+
+
+def _fact(row: Mapping[str, Any]) -> GraphFact:
+    claim, agrees = row["claim"], row["agrees"]
+    return GraphFact(
+        id=_text(row["id"]),
+        value=plain(row["value"]),
+        unit=_text(row["unit"]),
+        layers=_text(row["layers"]),
+        nodes=_texts(row["nodes"]),
+        formula=_text(row["formula"]),
+        claim=None if claim is None else (_text(claim["where"]), plain(claim["value"])),
+        agrees=None if agrees is None else _flag(agrees),
+    )
 
 
 def _block(row: Mapping[str, Any]) -> GraphBlock:
@@ -249,6 +277,9 @@ def _check_links(record: GraphRecord) -> None:
             raise ValueError(f"the edge from {edge.source} to {edge.target} has ends of different lengths")
     for output in record.outputs:
         _check_end(record, output.node, output.output, "outputs", output.layers)
+    for fact in record.facts or ():
+        if missing := [id for id in fact.nodes if id not in record.place]:
+            raise ValueError(f"{fact.id} is shown by {missing[0]}, which is no node")
 
 
 def _check_end(record: GraphRecord, id: str, slot: int, side: str, layers: tuple[int, ...]) -> None:

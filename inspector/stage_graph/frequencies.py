@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from inspector.fact_sheet.scene import Scene
 from inspector.records import Concrete, Plain
 from inspector.roles.rope import Rope
+from inspector.stage_graph.behind import behind
+from inspector.stage_graph.stages import StageGraph
 
 _BY_DTYPE = {"bfloat16": 4e-3, "float16": 5e-4}
 
@@ -28,18 +29,18 @@ class Frequencies(NamedTuple):
     ops: tuple[int, ...]
 
 
-def frequencies(scene: Scene, rope: Rope, turned: int) -> Frequencies | None:
+def frequencies(graph: StageGraph, rope: Rope, turned: int) -> Frequencies | None:
     """Of `turned` elements: from the vector of frequencies that the tables are made of, else from the tables."""
-    behind = list(scene.control(rope.tables))
-    tables = [known for value in behind if (known := _table(scene, value, turned)) is not None]
-    for value in behind:
-        known = scene.trace.concrete.get(value)
+    reached = list(behind(graph, rope.tables))
+    tables = [known for value in reached if (known := _table(graph, value, turned)) is not None]
+    for value in reached:
+        known = graph.trace.concrete.get(value)
         if known is not None and known.kept and known.shape in ((turned // 2,), (turned,)):
             radians = tuple(float(number) for number in known.flat()[: turned // 2])
             if all(number > 0 for number in radians):
-                users = tuple(op.id for op in scene.flow.consumers(value))
+                users = tuple(op.id for op in graph.naming.flow.consumers(value))
                 error = max(_BY_DTYPE.get(known.dtype, 0.0), 1e-5)
-                return Frequencies(_sorted(radians), error, _amplitude(tables, scene, behind), users)
+                return Frequencies(_sorted(radians), error, _amplitude(tables, graph, reached), users)
     return _from_tables(tables, rope, turned)
 
 
@@ -47,9 +48,9 @@ def _sorted(radians: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(sorted(radians, reverse=True))
 
 
-def _table(scene: Scene, value: int, turned: int) -> Concrete | None:
+def _table(graph: StageGraph, value: int, turned: int) -> Concrete | None:
     """The contents of `value` where they can be a table: rows of positions, columns of pairs; no axes of one."""
-    known = scene.trace.concrete.get(value)
+    known = graph.trace.concrete.get(value)
     if known is None or not known.kept or known.dtype.startswith(("int", "bool")):
         return None
     shape = tuple(size for size in known.shape if size != 1)
@@ -63,9 +64,9 @@ def _rows(table: Concrete) -> list[list[float]]:
     return rows[-table.shape[-2] :]
 
 
-def _amplitude(tables: Sequence[Concrete], scene: Scene, behind: Sequence[int]) -> float:
+def _amplitude(tables: Sequence[Concrete], graph: StageGraph, reached: Sequence[int]) -> float:
     """The number on the way to the tables; where there is none, the cosine of nothing."""
-    makers = [scene.flow.maker(value) for value in behind]
+    makers = [graph.naming.flow.maker(value) for value in reached]
     factors = [op.attribute("other") for op in makers if op is not None and op.name == "mul" and len(op.inputs) == 1]
     for factor in factors:
         if isinstance(factor, (int, float)):
