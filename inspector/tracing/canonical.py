@@ -21,18 +21,24 @@ _DEVICES = frozenset({"cpu", "cuda", "meta", "mps", "xpu"})
 
 
 class Seen(NamedTuple):
-    """Ops and values in canonical order; `place` maps a value id of the watcher to its canonical one."""
+    """Ops and values in canonical order.
+
+    place: a value id of the watcher -> its canonical one. order: op id -> which record of the watcher it is.
+    """
 
     ops: tuple[Op, ...]
     values: tuple[Value, ...]
     place: dict[int, int]
+    order: tuple[int, ...]
 
 
 def canonical(watcher: Watcher, roots: Iterable[int]) -> Seen:
     """The canonical form of what `watcher` saw. `roots`: values to keep even where no op touches them."""
     records = watcher.records
-    makers = {value: index for index, raw in enumerate(records) for value in _made(raw)}
-    order = _order(watcher, makers)
+    reads = [_refs((*raw.args, *raw.kwargs.values())) for raw in records]
+    makers = {value: index for index, raw in enumerate(records) for value in _made(raw, reads[index])}
+    needs = [[makers[value] for value in read if value in makers] for read in reads]
+    order = _order(watcher, reads, makers, needs)
     place: dict[int, int] = {}
     ops: list[Op] = []
     values: list[Value] = []
@@ -47,75 +53,70 @@ def canonical(watcher: Watcher, roots: Iterable[int]) -> Seen:
         ops.append(_op(watcher, records[index], len(ops), placed))
     for value in roots:
         placed(value)
-    return Seen(tuple(ops), tuple(values), place)
+    return Seen(tuple(ops), tuple(values), place, tuple(order))
 
 
-def _made(raw: Raw) -> list[int]:
+def _made(raw: Raw, read: list[int]) -> list[int]:
     """The values that a call made: an operand that it hands back was there before."""
-    if raw.effect == "noop":
-        return []
-    read = set(_refs((raw.args, raw.kwargs)))
-    return [value for value in raw.outputs if value not in read]
+    return [] if raw.effect == "noop" else [value for value in raw.outputs if value not in read]
 
 
-def _order(watcher: Watcher, makers: dict[int, int]) -> list[int]:
-    """Indices of the records in canonical order."""
+def _order(watcher: Watcher, reads: list[list[int]], makers: dict[int, int], needs: list[list[int]]) -> list[int]:
+    """Indices of the records in canonical order. reads: values that each takes; needs: the records that made them."""
     records, concrete = watcher.records, watcher.concrete
-    free = [all(concrete[value] for value in raw.outputs) and _is_free(raw, concrete) for raw in records]
+    free = [_is_free(raw, read, concrete) for raw, read in zip(records, reads, strict=True)]
     order: list[int] = []
     done = [False] * len(records)
 
     def emit(index: int) -> None:
-        stack = [(index, iter(_needs(records[index], makers)))]
+        stack = [(index, iter(needs[index]))]
         done[index] = True
         while stack:
-            current, needs = stack[-1]
-            step = next((need for need in needs if not done[need]), None)
+            current, ahead = stack[-1]
+            step = next((need for need in ahead if not done[need]), None)
             if step is None:
                 stack.pop()
                 order.append(current)
             else:
                 done[step] = True
-                stack.append((step, iter(_needs(records[step], makers))))
+                stack.append((step, iter(needs[step])))
 
     for index in range(len(records)):
         if not free[index] and not done[index]:
             emit(index)
     left = [index for index in range(len(records)) if not done[index]]
-    digests = _digests(watcher, makers, left)
+    digests = _digests(watcher, makers, needs, left)
     for index in sorted(left, key=lambda item: digests[item]):
         if not done[index]:
             emit(index)
     return order
 
 
-def _is_free(raw: Raw, concrete: list[bool]) -> bool:
-    return all(concrete[value] for value in _refs((raw.args, raw.kwargs)) if value not in raw.outputs)
+def _is_free(raw: Raw, read: list[int], concrete: list[bool]) -> bool:
+    return all(concrete[value] for value in (*raw.outputs, *read))
 
 
-def _needs(raw: Raw, makers: dict[int, int]) -> list[int]:
-    return [makers[value] for value in _refs((raw.args, raw.kwargs)) if value in makers]
-
-
-def _refs(value: Any) -> list[int]:
+def _refs(values: Iterable[Any]) -> list[int]:
     """Value ids among encoded arguments, in order."""
-    if isinstance(value, Ref):
-        return [int(value)]
-    if isinstance(value, dict):
-        value = tuple(value.values())
-    if isinstance(value, tuple):
-        return [ref for item in value for ref in _refs(item)]
-    return []
+    found: list[int] = []
+    for value in values:
+        if type(value) is Ref:
+            found.append(int(value))
+        elif type(value) is tuple:
+            found += _refs(value)
+    return found
 
 
-def _digests(watcher: Watcher, makers: dict[int, int], wanted: list[int]) -> dict[int, tuple[bytes, bytes]]:
+def _digests(
+    watcher: Watcher, makers: dict[int, int], needs: list[list[int]], wanted: list[int]
+) -> dict[int, tuple[bytes, bytes]]:
     """Content of the wanted records: their calls, their arguments and, through them, all that they depend on.
 
     Once without numbers, so that the order is the same at every size of the inputs, then with them.
     """
     needed, stack = set(wanted), list(wanted)
     while stack:
-        for need in _needs(watcher.records[stack.pop()], makers):
+        for need in needs[stack.pop()]:
             if need not in needed:
                 needed.add(need)
                 stack.append(need)
@@ -158,7 +159,7 @@ def _op(watcher: Watcher, raw: Raw, index: int, placed: Callable[..., int]) -> O
     donors: list[tuple[str, int]] = []
     attributes: list[tuple[str, Plain]] = []
     for position, (name, value) in enumerate(_named_arguments(raw)):
-        lends = position in raw.spec.donors and isinstance(value, Ref)
+        lends = isinstance(value, Ref) and (position in raw.spec.donors or (name == "input" and _ignored(raw)))
         _take(name, value, donors if lends else operands, attributes, placed)
     outputs = tuple(placed(value, index) for value in raw.outputs)
     path, module_class = watcher.modules[raw.module]
@@ -174,6 +175,11 @@ def _op(watcher: Watcher, raw: Raw, index: int, placed: Callable[..., int]) -> O
         outputs,
         raw.effect,
     )
+
+
+def _ignored(raw: Raw) -> bool:
+    """Whether a product adds its `input` times zero: then it may hold anything, and lends its shape alone."""
+    return raw.spec.name in ("addmm", "addmv", "addbmm", "baddbmm") and raw.kwargs.get("beta") == 0
 
 
 def _named_arguments(raw: Raw) -> list[tuple[str, Any]]:

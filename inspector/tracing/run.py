@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Run", "observe", "watch"]
+__all__ = ["Run", "at_fault", "glimpse", "model_info", "observe", "unchanged", "watch"]
 
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from inspector.errors import InspectorError, TraceFailed
-from inspector.records import Concrete, ModelInfo, Scenario, Trace, Value
+from inspector.records import Claims, Concrete, ModelInfo, Scenario, Trace, Value
 from inspector.tracing.canonical import Seen, canonical
 from inspector.tracing.concrete import concrete_of
 from inspector.tracing.shadows import Following, Shadows
@@ -59,9 +59,11 @@ class Watched(NamedTuple):
     output: Any
 
 
-def watch_only(module: nn.Module, inputs: Mapping[str, Any], shadows: Shadows, *, keep: bool) -> Watched:
+def watch_only(
+    module: nn.Module, inputs: Mapping[str, Any], shadows: Shadows, *, keep: bool, by: type[Watcher] = Watcher
+) -> Watched:
     """The watched forward alone."""
-    watcher = Watcher(module, shadows, keep=keep)
+    watcher = by(module, shadows, keep=keep)
     name_leaves(watcher.book, module, inputs)
     entered = [(name, watcher.value(tensor)) for name, tensor in named_tensors(dict(inputs))]
     with torch.no_grad(), watcher:
@@ -71,7 +73,7 @@ def watch_only(module: nn.Module, inputs: Mapping[str, Any], shadows: Shadows, *
 
 def finish(watcher: Watcher, entered: list[tuple[str, int]], output: Any) -> Run:
     """Write down what `watcher` saw, in canonical order."""
-    left = [(name, watcher.value(tensor)) for name, tensor in named_tensors(_by_name(output))]
+    left = [(name, watcher.value(tensor)) for name, tensor in outputs_of(output)]
     seen = canonical(watcher, [value for _, value in entered + left])
     place = seen.place
     return Run(
@@ -83,6 +85,11 @@ def finish(watcher: Watcher, entered: list[tuple[str, int]], output: Any) -> Run
     )
 
 
+def outputs_of(output: Any) -> list[tuple[str, Tensor]]:
+    """The tensors that a model returned, by name."""
+    return named_tensors(_by_name(output))
+
+
 def _by_name(output: Any) -> Any:
     return {"output": output} if isinstance(output, (Tensor, list, tuple)) and not hasattr(output, "keys") else output
 
@@ -91,11 +98,11 @@ def observe(subject: Subject, scenario: Scenario) -> Trace:
     """See `inspector.tracing.observe`."""
     scenario, notes = subject.settle(scenario)
     module, shadows = _build(subject, scenario)
-    with _unchanged(module):
+    with unchanged(module):
         run = _run(subject, module, shadows, scenario)
         symbols = _symbols(subject, module, shadows, scenario, run)
     return Trace(
-        model=_info(subject, module),
+        model=model_info(subject, module),
         scenario=scenario,
         ops=run.seen.ops,
         values=run.seen.values,
@@ -109,8 +116,38 @@ def observe(subject: Subject, scenario: Scenario) -> Trace:
     )
 
 
+def glimpse(
+    module: nn.Module,
+    inputs: Mapping[str, Any],
+    scenario: Scenario,
+    info: ModelInfo,
+    claims: Claims,
+    by: type[Watcher] = Watcher,
+) -> tuple[Trace, Run]:
+    """One forward pass of a module that has values, at this one size: its trace, without symbols, and the run itself.
+
+    >>> info = ModelInfo("mine", None, "Linear", 36, 36)
+    >>> trace, run = glimpse(nn.Linear(8, 4), {"input": torch.ones(2, 8)}, Scenario(device="cpu"), info, Claims())
+    >>> trace.ops[0].name, run.output.shape
+    ('linear', torch.Size([2, 4]))
+    """
+    run = finish(*watch_only(module, inputs, Shadows(), keep=False, by=by))
+    trace = Trace(
+        model=info,
+        scenario=scenario,
+        ops=run.seen.ops,
+        values=run.seen.values,
+        inputs=run.inputs,
+        outputs=run.outputs,
+        concrete=_contents(run),
+        claims=claims,
+        tool=_versions(),
+    )
+    return trace, run
+
+
 @contextmanager
-def _unchanged(module: nn.Module) -> Iterator[None]:
+def unchanged(module: nn.Module) -> Iterator[None]:
     """Give a user's module its buffers back, and everybody torch's random numbers: looking must not change a thing."""
     kept = [(buffer, buffer.clone()) for buffer in module.buffers() if buffer.device.type != "meta"]
     devices = {tensor.device for tensor in module.parameters() if tensor.device.type == "cuda"}
@@ -123,19 +160,19 @@ def _unchanged(module: nn.Module) -> Iterator[None]:
 
 def _build(subject: Subject, scenario: Scenario) -> tuple[nn.Module, Shadows]:
     shadows = Shadows()
-    with _at_fault(subject, "building the model"), Following(shadows):
+    with at_fault(subject, "building the model"), Following(shadows):
         return subject.make(scenario), shadows
 
 
 def _run(subject: Subject, module: nn.Module, shadows: Shadows, scenario: Scenario) -> Run:
-    with _at_fault(subject, "running the model"), torch.no_grad():
+    with at_fault(subject, "running the model"), torch.no_grad():
         with Following(shadows):
             inputs = subject.inputs(module, scenario)
         return watch(module, inputs, shadows, keep=scenario.device == "meta")
 
 
 @contextmanager
-def _at_fault(subject: Subject, doing: str) -> Iterator[None]:
+def at_fault(subject: Subject, doing: str) -> Iterator[None]:
     """Turn what the model raises into one clear line; the model's own error stays its cause."""
     try:
         yield
@@ -231,7 +268,8 @@ def _contents(run: Run) -> dict[int, Concrete]:
     }
 
 
-def _info(subject: Subject, module: nn.Module) -> ModelInfo:
+def model_info(subject: Subject, module: nn.Module) -> ModelInfo:
+    """What is said of a model beside its trace: its name, its class, how many parameters it has."""
     unique = {id(parameter): parameter.numel() for parameter in module.parameters()}
     untied = sum(parameter.numel() for _, parameter in module.named_parameters(remove_duplicate=False))
     return ModelInfo(

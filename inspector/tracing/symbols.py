@@ -128,17 +128,19 @@ def transfer(
     """
     symbols: dict[int, tuple[str, ...]] = {}
     numbers: dict[object, int] = {}
-    deep, shallow = _signatures(ops, values, numbers), _signatures(small_ops, small_values, numbers)
+    touched, small_touched = list(map(_touched, ops)), list(map(_touched, small_ops))
+    deep = _signatures(ops, touched, values, numbers)
+    shallow = _signatures(small_ops, small_touched, small_values, numbers)
     left = list(range(len(ops)))
     for reach in _WINDOWS:
-        known = _answers(shallow, small_ops, small_symbols, reach)
+        known = _answers(shallow, small_touched, small_symbols, reach)
         missed = []
         for index in left:
             answer = known.get(_window(deep, index, reach))
             if answer is None:
                 missed.append(index)
             else:
-                symbols.update(zip(_touched(ops[index]), answer, strict=True))
+                symbols.update(zip(touched[index], answer, strict=True))
         left = missed
     return [symbols.get(value.id) or _untraced(value) for value in values]
 
@@ -153,13 +155,15 @@ def _touched(op: Op) -> tuple[int, ...]:
     return (*op.inputs, *(value for _, value in op.donors), *op.outputs)
 
 
-def _signatures(ops: Sequence[Op], values: Sequence[Value], numbers: dict[object, int]) -> list[int]:
+def _signatures(
+    ops: Sequence[Op], touched: Sequence[tuple[int, ...]], values: Sequence[Value], numbers: dict[object, int]
+) -> list[int]:
     """What each op is, without its place: its call, its arguments, the shapes it touches. Equal ones get one number."""
     shapes = [value.shape for value in values]
     signatures = []
-    for op in ops:
-        touched = tuple([shapes[value] for value in _touched(op)])
-        signatures.append(numbers.setdefault((op.call, op.attributes, touched, op.effect == "noop"), len(numbers)))
+    for op, ids in zip(ops, touched, strict=True):
+        met = tuple([shapes[value] for value in ids])
+        signatures.append(numbers.setdefault((op.call, op.attributes, met, op.effect == "noop"), len(numbers)))
     return signatures
 
 
@@ -168,12 +172,12 @@ def _window(signatures: Sequence[int], index: int, reach: int) -> tuple[int, ...
 
 
 def _answers(
-    signatures: Sequence[int], ops: Sequence[Op], symbols: Sequence[tuple[str, ...]], reach: int
+    signatures: Sequence[int], touched: Sequence[tuple[int, ...]], symbols: Sequence[tuple[str, ...]], reach: int
 ) -> dict[tuple[int, ...], tuple[tuple[str, ...], ...] | None]:
     """Window -> symbols of the values its op touches; None where two ops with one window disagree."""
     known: dict[tuple[int, ...], tuple[tuple[str, ...], ...] | None] = {}
-    for index, op in enumerate(ops):
+    for index, ids in enumerate(touched):
         key = _window(signatures, index, reach)
-        answer = tuple([symbols[value] for value in _touched(op)])
+        answer = tuple([symbols[value] for value in ids])
         known[key] = answer if known.get(key, answer) == answer else None
     return known

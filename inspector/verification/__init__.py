@@ -1,0 +1,1 @@
+"""Parity: does each stage compute what it claims?"""

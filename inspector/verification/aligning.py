@@ -1,0 +1,165 @@
+"""Which stage stands for which step where a model is so wrong that its parts are no longer recognised.
+
+Roles are found by structure, and a mistake may take that structure away: without a residual connection a layer is no
+layer. What is left tells the stages all the same: which weights they read, and which stages they read from. So the
+mistake is told where it is, and not wherever names first go astray.
+"""
+
+from __future__ import annotations
+
+__all__ = ["aligned"]
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from inspector.reference.steps import Source, Step
+from inspector.stage_graph.stages import Stage
+from inspector.verification.claims import Claimed
+from inspector.verification.matching import Matching, match
+from inspector.verification.origins import Origins
+from inspector.verification.plan import Plan
+
+_Origin = tuple[int | str, int]
+"""Index of a stage and which of its outputs; or the name of a leaf, and 0."""
+
+
+def aligned(first: Plan, claimed: Claimed) -> tuple[Plan, Matching]:
+    """The stages under the names of the steps that they stand for, and which those are.
+
+    By name alone where every step has a stage that reads its weights. Else weights go before names, and where inputs
+    come from before operand and layer.
+    """
+    matching = match(first.stages, claimed.steps)
+    pairing = _Pairing(first, claimed, matching)
+    if not matching.missing and pairing.is_as_named():
+        return first, matching
+    pairs = pairing.pairs()
+    several = {stage: steps for stage, steps in matching.steps.items() if len(steps) > 1}
+    steps = {**several, **{stage: (claimed.steps[step],) for step, stage in pairs.items()}}
+    stage_of = {step.index: stage for stage, taken in steps.items() for step in taken}
+    missing = tuple(step for step in claimed.steps if step.index not in stage_of)
+    renamed = tuple(_named(stage, steps.get(stage.index, ())) for stage in first.stages)
+    return Plan(replace(first.graph, stages=renamed), first.run), Matching(steps, stage_of, missing)
+
+
+def _named(stage: Stage, steps: tuple[Step, ...]) -> Stage:
+    if len(steps) != 1 or (stage.name, stage.layer) == (steps[0].name, steps[0].layer):
+        return stage
+    section, role, *operand = steps[0].name.split(".")
+    return replace(stage, path=f"{section}.{role}", operand=".".join(operand), layer=steps[0].layer)
+
+
+class _Pairing:
+    """Stages that do several parts at once stay with what their names say."""
+
+    def __init__(self, first: Plan, claimed: Claimed, matching: Matching) -> None:
+        self._graph, self._claimed = first.graph, claimed
+        self._by_name = {steps[0].index: stage for stage, steps in matching.steps.items() if len(steps) == 1}
+        self._several = {
+            step.index: stage for stage, steps in matching.steps.items() if len(steps) > 1 for step in steps
+        }
+        self._free = {stage.index: stage for stage in first.stages if stage.index not in self._several.values()}
+        self._free = {index: stage for index, stage in self._free.items() if stage.section != "control"}
+        self.found: dict[int, int] = {}
+
+    def is_as_named(self) -> bool:
+        """Whether no stage reads weights that are those of a step of another name."""
+        return all(self._by_name.get(step) == stage for step, stage in self._anchors())
+
+    def pairs(self) -> dict[int, int]:
+        """Step -> stage, one of each."""
+        for step, stage in list(self._anchors()):
+            self._take(step, stage)
+        for one in self._claimed.steps:
+            if one.index not in self.found and one.index not in self._several:
+                self._place(one)
+        return self.found
+
+    def _take(self, step: int, stage: int) -> None:
+        self.found[step] = stage
+        self._free.pop(stage, None)
+
+    # by weights
+
+    def _anchors(self) -> Iterator[tuple[int, int]]:
+        """Steps whose weights one stage reads, and no other step claims."""
+        claimed = Counter(weight for step in self._claimed.steps for weight in self._wanted(step))
+        readers: dict[int, list[int]] = {}
+        for stage in self._free.values():
+            for weight in self._read(stage):
+                readers.setdefault(weight, []).append(stage.index)
+        homes = {
+            step.index: {at for weight in self._wanted(step) for at in readers.get(weight, ())}
+            for step in self._claimed.steps
+        }
+        crowded = Counter(at for found in homes.values() for at in found)
+        for step in self._claimed.steps:
+            alone = all(claimed[weight] == 1 for weight in self._wanted(step))
+            if alone and len(homes[step.index]) == 1 and crowded[min(homes[step.index])] == 1:
+                yield step.index, min(homes[step.index])
+
+    def _wanted(self, step: Step) -> set[int]:
+        weights = self._claimed.weights
+        return {id(weights[str(source.ref)]) for _, source in step.sources if source.kind == "weight"}
+
+    def _read(self, stage: Stage) -> set[int]:
+        values, weights = self._graph.trace.values, self._claimed.weights
+        names = [values[value].name or "" for value in stage.parameters if values[value].kind == "parameter"]
+        return {id(weights[name]) for name in names if name in weights}
+
+    # by where inputs come from
+
+    def _place(self, step: Step) -> None:
+        named = self._free.get(self._by_name.get(step.index, -1))
+        path = ".".join(step.name.split(".")[:2])
+        taken_by_name = set(self._by_name.values())
+        candidates = [
+            *([named] if named is not None else []),
+            *(stage for stage in self._free.values() if stage.path == path),
+            *(stage for stage in self._free.values() if stage.index not in taken_by_name and stage.section != "layout"),
+        ]
+        right = next((stage for stage in candidates if self._agrees(stage, step)), named)
+        if right is not None:
+            self._take(step.index, right.index)
+
+    def _agrees(self, stage: Stage, step: Step) -> bool:
+        sources = [source for _, source in step.sources if source.kind != "weight"]
+        origins = Origins(self._graph, frozenset({*self.found.values(), *self._several.values()}))
+        wanted = {self._said(source) for source in sources}
+        return bool(wanted) and {self._seen(origins, value) for value in stage.inputs} == wanted
+
+    def _said(self, source: Source) -> _Origin | None:
+        """A claimed source; behind steps for which nothing ran."""
+        if source.kind != "step":
+            return str(source.ref), 0
+        step = self._claimed.steps[int(source.ref)]
+        stage = self.found.get(step.index, self._several.get(step.index))
+        if stage is not None:
+            return stage, source.output
+        before = next((one for _, one in step.sources if one.kind != "weight"), None)
+        return None if before is None else self._said(before)
+
+    def _seen(self, origins: Origins, value: int) -> _Origin:
+        origin = origins.of(value)
+        if origin.stage is None:
+            return _of_past(origin.name), 0
+        outputs = self._graph.stages[origin.stage].outputs
+        several = self._outputs(origin.stage)
+        place = outputs.index(origin.value) % several if origin.value in outputs else 0
+        return origin.stage, place
+
+    def _outputs(self, stage: int) -> int:
+        """How many outputs the step of a stage has."""
+        step = next((step for step, at in self.found.items() if at == stage), None)
+        return len(_of(step, self._claimed.shapes)) or 1
+
+
+def _of_past(name: str) -> str:
+    """A leaf as the steps call it: `past_key_values.layers.1.keys` is `1.k`."""
+    *_, layer, last = ("", *name.split("."))
+    return f"{layer}.{last[0]}" if last in ("keys", "values") else name
+
+
+def _of(step: int | None, shapes: Iterable[tuple[int, int]]) -> list[int]:
+    return [output for at, output in shapes if at == step]

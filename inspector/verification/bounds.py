@@ -1,0 +1,375 @@
+"""How far a stage may be from the reference: elementwise bounds that follow from the arithmetic, with no tolerance set.
+
+A bound is a tensor like the expected one, in float64. It is made of the unit roundoff `u` of the number format, of the
+accumulation in single precision `a`, and of `gamma(n)` for a sum of n terms. Probabilistic bounds of sums hold for all
+of N compared elements with probability 1 - 2N·exp(-32): Higham and Mary 2019 (SIAM J. Sci. Comput. 41), lambda = 8.
+"""
+
+from __future__ import annotations
+
+__all__ = ["BOUNDS", "Arithmetic", "Case", "arithmetic_of", "bounds_of"]
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from inspector.reference.activations import activate
+from inspector.reference.attention import contract, scale, scores, softmax, weighted_sum
+from inspector.reference.experts import combine, expert_linear
+from inspector.reference.frequencies import RopeScaling, inverse_frequencies
+from inspector.reference.projections import linear, linear_heads
+from inspector.reference.rope import rotate
+
+SINGLE = 2.0**-24
+"""Unit roundoff of single precision, in which all kernels accumulate."""
+
+_LAMBDA = 8.0
+_ROUNDINGS = 2.0
+"""How often the variants of RMSNorm round to the model's format: Llama's twice, Gemma's once."""
+
+
+class Arithmetic(NamedTuple):
+    """What a number format and a device do to a number.
+
+    u: unit roundoff of the format. tiny: its smallest subnormal. a: unit roundoff of accumulations. product: error of a
+    product's operands beyond that (TF32), as a share of |x||W|.
+    """
+
+    u: float
+    tiny: float
+    a: float = SINGLE
+    product: float = 0.0
+
+    def gamma(self, terms: int) -> float:
+        """What a sum of so many terms may be off by, as a share of the sum of their magnitudes."""
+        worst = terms * self.a / (1 - terms * self.a)
+        return min(worst, _LAMBDA * math.sqrt(terms) * self.a + terms * self.a**2) + self.product
+
+
+def arithmetic_of(dtype: torch.dtype, device: torch.device) -> Arithmetic:
+    """The arithmetic of a format on a device, with torch's flags as they are now.
+
+    >>> arithmetic_of(torch.bfloat16, torch.device("cpu")).u
+    0.00390625
+
+    float64 counts as float32: transformers computes norms, softmax and rotations in single precision whatever the
+    model's format is.
+    """
+    dtype = torch.float32 if dtype == torch.float64 else dtype
+    info = torch.finfo(dtype)
+    u = info.eps / 2
+    product = 0.0
+    if device.type == "cuda":
+        matmul = torch.backends.cuda.matmul
+        if dtype == torch.float32 and matmul.allow_tf32:
+            product = 2 * 2.0**-11
+        if (reduced := _REDUCED.get(dtype)) and getattr(matmul, reduced):
+            product = _SPLITS * u
+    return Arithmetic(u, max(info.smallest_normal * info.eps, _FLUSHED), SINGLE, product)
+
+
+_FLUSHED = float(torch.finfo(torch.float32).smallest_normal)
+"""Kernels may take subnormal numbers of single precision for zero."""
+
+_SPLITS = 4
+"""Partial sums of a split contraction that are handed over in the model's own format, where torch allows it."""
+
+_REDUCED = {
+    torch.float16: "allow_fp16_reduced_precision_reduction",
+    torch.bfloat16: "allow_bf16_reduced_precision_reduction",
+}
+
+
+class Case(NamedTuple):
+    """One evaluation: the operands in float64, the claimed numbers, what was expected, and the arithmetic.
+
+    composite: whether the model wrote the function out in several ops, each of which rounds.
+    """
+
+    operands: Mapping[str, Tensor]
+    attributes: Mapping[str, Any]
+    expected: tuple[Tensor, ...]
+    arithmetic: Arithmetic
+    composite: bool = False
+
+    @property
+    def first(self) -> Tensor:
+        return next(iter(self.operands.values()))
+
+    def magnitudes(self, function: Callable[..., Tensor]) -> Tensor:
+        """The function on absolute values, in single precision: what its rounding errors are shares of."""
+        small = {name: tensor.abs().to(torch.float32) for name, tensor in self.operands.items()}
+        return function(**small, **self.attributes).to(torch.float64) * _INFLATED
+
+
+_INFLATED = 1.001
+"""Makes up for computing magnitudes in single precision: more than gamma of any contraction here."""
+
+Bound = Callable[[Case], Tensor | tuple[Tensor, ...] | None]
+"""None: not a bit may differ."""
+
+
+def bounds_of(function: str, case: Case) -> tuple[Tensor, ...] | str | None:
+    """The bound of each output; None where it must be exact; a reason, as text, where no bound is known."""
+    if function not in BOUNDS:
+        return f"no bound is known for {function}"
+    bound = BOUNDS[function](case)
+    if bound is None:
+        return None
+    return bound if isinstance(bound, tuple) else (bound,) * len(case.expected)
+
+
+def _exact(_: Case) -> None:
+    """Nothing is computed here, only moved, looked up or counted."""
+
+
+def _rounded(case: Case, times: float = 1.0) -> Tensor:
+    """The result of one correctly rounded operation, or of `times` of them."""
+    return times * case.arithmetic.u * case.expected[0].abs() + case.arithmetic.tiny
+
+
+def _sum(case: Case) -> Tensor:
+    """A sum of a few tensors: each addition rounds."""
+    if len(case.operands) < 3:
+        return _rounded(case)
+    total = torch.stack([term.abs().broadcast_to(case.expected[0].shape) for term in case.operands.values()]).sum(0)
+    return (len(case.operands) - 1) * case.arithmetic.u * total + case.arithmetic.tiny
+
+
+def _terms(case: Case) -> Tensor:
+    """What is added to scores: every addition rounds, in whichever order."""
+    shape = case.expected[0].shape
+    total = torch.stack([term.abs().to(torch.float64).expand(shape) for term in case.operands.values()]).sum(0)
+    return (len(case.operands) - 1) * case.arithmetic.u * total + case.arithmetic.tiny
+
+
+def _shares(case: Case) -> Tensor:
+    """A sum, a division and a product, each rounded."""
+    one = case.arithmetic
+    return (one.gamma(case.first.shape[-1]) + 4 * one.u) * case.expected[0].abs() + one.tiny
+
+
+def _combine(case: Case) -> Tensor:
+    """Each answer weighed and rounded, then added up."""
+    one, active = case.arithmetic, case.attributes["active"]
+    size = combine(**{name: tensor.abs() for name, tensor in case.operands.items()}, active=active)
+    return (active + 2) * one.u * size + one.tiny
+
+
+def _contract(case: Case) -> Tensor:
+    inputs, _, result = case.attributes["equation"].partition("->")
+    sizes: dict[str, int] = {}
+    for letters, tensor in zip(inputs.split(","), case.operands.values(), strict=True):
+        sizes |= dict(zip(letters, tensor.shape, strict=True))
+    return _contraction(case, contract, math.prod(sizes[letter] for letter in sizes.keys() - set(result)))
+
+
+def _contraction(case: Case, function: Callable[..., Tensor], terms: int) -> Tensor:
+    """A sum of products, accumulated in single precision and rounded once."""
+    one = case.arithmetic
+    return one.u * case.expected[0].abs() + one.gamma(terms) * case.magnitudes(function) + one.tiny
+
+
+def _layer_norm(case: Case) -> Tensor:
+    one, x, width = case.arithmetic, case.operands["x"], case.operands["x"].shape[-1]
+    mean = x.mean(-1, keepdim=True)
+    eps: float = case.attributes["eps"]
+    spread = (x - mean).pow(2).mean(-1, keepdim=True) + eps
+    gamma = one.gamma(width)
+    variance = 0.5 * gamma * (x.pow(2).mean(-1, keepdim=True) + mean.pow(2)) / spread
+    centred = gamma * x.abs().mean(-1, keepdim=True) + one.a * mean.abs() + (x - mean).abs() * (4 * one.a + variance)
+    weight, bias = case.operands.get("weight"), case.operands.get("bias")
+    scaled = centred * spread.rsqrt() * (1.0 if weight is None else weight.abs())
+    added = 0.0 if bias is None else one.a * bias.abs()
+    return scaled + added + one.u * case.expected[0].abs() + one.tiny
+
+
+def _rms_norm(case: Case) -> Tensor:
+    one, width = case.arithmetic, case.operands["x"].shape[-1]
+    share = 0.5 * one.gamma(width) + 5 * one.a + _ROUNDINGS * one.u * (1 + one.u)
+    return case.expected[0].abs() * share + one.tiny
+
+
+def _rotate(case: Case) -> Tensor:
+    one, nothing = case.arithmetic, torch.zeros_like
+    x, cos, sin = case.operands["x_BHSK"], case.operands["cos_B1SR"], case.operands["sin_B1SR"]
+    terms = (
+        rotate(x, cos, nothing(sin), **case.attributes).abs() + rotate(x, nothing(cos), sin, **case.attributes).abs()
+    )
+    return one.u * (1 + one.u) * (terms + case.expected[0].abs()) + 3 * one.tiny
+
+
+def _rotate_complex(case: Case) -> Tensor:
+    """Products and sums in single precision, rounded once."""
+    one, x, table = case.arithmetic, case.operands["x_BHSK"], case.operands["table_B1SF"]
+    dims = case.attributes.get("dims") or x.shape[-1]
+    pairs = x[..., :dims].abs().unflatten(-1, (-1, 2)).sum(-1) * (table.real.abs() + table.imag.abs())
+    size = torch.cat((pairs.repeat_interleave(2, -1), torch.zeros_like(x[..., dims:])), -1)
+    return 4 * one.a * size + one.u * case.expected[0].abs() + one.tiny
+
+
+def _rope_table(case: Case) -> tuple[Tensor, ...]:
+    """Angles in single precision: the error grows with the position, and beyond 2^24 nothing is left."""
+    one, claims = case.arithmetic, dict(case.attributes)
+    layout, _ = claims.pop("layout", "half"), claims.pop("dtype", None)
+    positions = case.operands["position_ids_BS"]
+    inverse = inverse_frequencies(RopeScaling(**claims), positions.max() + 1, positions.device)
+    angles = (positions[..., None].to(torch.float64) * inverse).abs().unsqueeze(1)
+    if layout != "single":
+        angles = torch.cat((angles, angles), -1) if layout == "half" else angles.repeat_interleave(2, -1)
+    largest = max(float(table.abs().max()) for table in case.expected)  # the attention factor of yarn and longrope
+    share = max(largest, 1.0) * one.a
+    return tuple(share * (4 * angles + 2) + one.u * table.abs() for table in case.expected)
+
+
+def _softmax(case: Case) -> Tensor:
+    one, scores = case.arithmetic, case.first
+    behind = scores.amax(-1, keepdim=True) - scores
+    share = (behind + 6).mul_(one.a).add_(one.gamma(scores.shape[-1]) + one.u)
+    return torch.where(case.expected[0] == 0, _NOTHING, case.expected[0] * share + one.tiny)
+
+
+_NOTHING = 1e-300
+"""What a masked probability may be off by: less than any number that a model's format holds."""
+
+
+def _softcap(case: Case) -> Tensor:
+    one, y = case.arithmetic, case.expected[0].abs()
+    cap: float = case.attributes["cap"]
+    return (2 * one.u + 4 * one.a) * y + one.u * case.first.abs() + one.tiny * (1 + 2 * cap)
+
+
+def _activation(case: Case) -> Tensor:
+    """Correctly rounded but for a few units of single precision; written out, the sum that cancels rounds too."""
+    one, x = case.arithmetic, case.first.abs()
+    bound = one.u * case.expected[0].abs() + 8 * one.a * x + one.tiny
+    return bound + 2 * one.u * x if case.composite and one.u > SINGLE else bound
+
+
+def _fused(case: Case) -> Tensor:
+    """One kernel from scores to weighted sum; scores stay in single precision, probabilities may be rounded.
+
+    Written out in several ops, scores and their scaling are rounded too.
+    """
+    one, o = case.arithmetic, case.operands
+    q, k, v, allowed = o["q_BHSK"], o["k_BHTK"], o["v_BHTK"], o.get("allowed")
+    factor = case.attributes.get("factor") or q.shape[-1] ** -0.5
+    s = scale(scores(q, k), factor)
+    size = scale(scores(q.abs(), k.abs()), abs(factor))
+    masked = s if allowed is None else torch.where(allowed, s, -torch.inf)
+    p = softmax(masked, empty="zero")
+    rounded = 2 * one.u * (1 + one.u) if case.composite else 0.0
+    error = one.gamma(q.shape[-1]) * size + (3 * one.a + rounded) * s.abs()
+    error = error if allowed is None else torch.where(allowed, error, 0.0)
+    behind = torch.where(p > 0, (masked.amax(-1, keepdim=True) - masked).nan_to_num(0.0, 0.0, 0.0), 0.0)
+    keys = k.shape[-2]
+    share = 2 * error.amax(-1, keepdim=True) + one.u + 2 * one.gamma(keys) + one.a * (behind + 8)
+    reach = torch.einsum("bhst,bhtk->bhsk", p * share, v.abs())
+    return reach + one.u * case.expected[0].abs() + one.tiny * (1 + v.abs().sum(-2, keepdim=True))
+
+
+def _pooler(case: Case) -> Tensor:
+    """A projection and a tanh, whose slope is nowhere above one."""
+    one, o = case.arithmetic, case.operands
+    first = o["x_BSD"][:, 0]
+    inner = linear(first, o["weight_DD"], o.get("bias_D"))
+    size = linear(first.abs(), o["weight_DD"].abs(), o["bias_D"].abs() if "bias_D" in o else None)
+    error = one.u * inner.abs() + one.gamma(first.shape[-1] + 1) * size
+    return error + (one.u + 4 * one.a) * case.expected[0].abs() + one.tiny
+
+
+def _transform(case: Case) -> Tensor:
+    """A projection, a non-linearity and a norm: the errors of each pass through the next."""
+    one, o = case.arithmetic, case.operands
+    inner = linear(o["x_BSD"], o["dense_DD"], o["dense_bias_D"])
+    size = linear(o["x_BSD"].abs(), o["dense_DD"].abs(), o["dense_bias_D"].abs())
+    error = one.u * inner.abs() + one.gamma(inner.shape[-1] + 1) * size
+    hidden = activate(inner, case.attributes["kind"])
+    error = _STEEPEST * error + (one.u + 8 * one.a) * inner.abs()
+    norm = {"x": hidden, "weight": o["norm_D"], "bias": o["norm_bias_D"]}
+    own = _layer_norm(Case(norm, {"eps": case.attributes["eps"]}, case.expected, one))
+    spread = (hidden.var(-1, correction=0, keepdim=True) + case.attributes["eps"]).rsqrt()
+    away = (hidden - hidden.mean(-1, keepdim=True)).abs() * spread
+    shared = error.mean(-1, keepdim=True) + error.pow(2).mean(-1, keepdim=True).sqrt() * away
+    return own + spread * o["norm_D"].abs() * (error + shared)
+
+
+_STEEPEST = 1.13
+"""The largest slope of gelu, at sqrt(2); that of the other non-linearities is smaller."""
+
+
+def _linear(case: Case) -> Tensor:
+    return _contraction(case, linear, case.operands["x"].shape[-1] + 1)
+
+
+def _scores(case: Case) -> Tensor:
+    return _contraction(case, scores, case.operands["q_BHSK"].shape[-1])
+
+
+def _weighted_sum(case: Case) -> Tensor:
+    return _contraction(case, weighted_sum, case.operands["weights_BHST"].shape[-1])
+
+
+BOUNDS: dict[str, Bound] = {
+    **dict.fromkeys(
+        (
+            "embeddings.token",
+            "embeddings.position",
+            "embeddings.segment",
+            "embeddings.first_segment",
+            "heads.split_heads",
+            "heads.merge_heads",
+            "heads.repeat_kv",
+            "projections.split_qkv",
+            "projections.split_gate_up",
+            "cache.append",
+            "cache.append_and_keep",
+            "layout.arrange",
+            "layout.pieces",
+            "layout.viewed",
+            "attention.with_sink",
+            "attention.drop_sink",
+            "experts.choose",
+            "experts.copies",
+            "experts.of_chosen",
+            "positions.counted",
+            "positions.relative_bias",
+            "positions.position_ids",
+        ),
+        _exact,
+    ),
+    "embeddings.add_embeddings": _sum,
+    "embeddings.scale_embedding": lambda case: _rounded(case, 2),
+    "norms.layer_norm": _layer_norm,
+    "norms.rms_norm": _rms_norm,
+    "norms.l2_norm": _rms_norm,
+    "projections.linear": _linear,
+    "projections.linear_heads": lambda case: _contraction(case, linear_heads, case.operands["x"].shape[-1] + 1),
+    "rope.rope_table": _rope_table,
+    "rope.rotate": _rotate,
+    "rope.rotate_complex": _rotate_complex,
+    "attention.scores": _scores,
+    "attention.scale": lambda case: _rounded(case, 2),  # the number itself is rounded too
+    "attention.softcap": _softcap,
+    "attention.add_bias": _rounded,
+    "attention.add_terms": _terms,
+    "attention.contract": _contract,
+    "positions.alibi_of_mask": lambda case: _rounded(case, 4),
+    "attention.softmax": _softmax,
+    "attention.weighted_sum": _weighted_sum,
+    "attention.attend": _fused,
+    "activations.activate": _activation,
+    "feedforward.multiply": _rounded,
+    "feedforward.add": _rounded,
+    "feedforward.add_all": _sum,
+    "experts.probabilities": _softmax,
+    "experts.shares": _shares,
+    "experts.expert_linear": lambda case: _contraction(case, expert_linear, case.operands["x_MI"].shape[-1] + 1),
+    "experts.combine": _combine,
+    "outputs.pooler": _pooler,
+    "outputs.transform": _transform,
+}
+"""Reference function -> its bound."""

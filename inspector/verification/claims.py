@@ -1,0 +1,112 @@
+"""What is claimed of a run, step by step: the composition of a reference forward, on the meta device, where it is free.
+
+A step names the function, the numbers it is called with and the producers of its inputs. None of it comes from the run
+that is checked.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Claimed", "claimed_by"]
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inspector.reference.cache import Cache
+from inspector.reference.models import forward_of
+from inspector.reference.steps import Composition, Source, Step, replay
+
+_MOVABLE = frozenset({"step", "input"})
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """The steps of one forward. shapes: (step, output) -> its shape. where: who claims them.
+
+    weights: every name that the steps may use -> the model's own tensor. inputs: likewise. wired: whether the sources
+    of the steps are claims; else they are what ran, and `stages` says which steps each stage stands for and `reasons`
+    why others stand for none. open: step -> its numbers that nobody claims.
+    """
+
+    steps: tuple[Step, ...]
+    shapes: dict[tuple[int, int], tuple[int, ...]]
+    weights: Mapping[str, Tensor]
+    inputs: Mapping[str, Tensor]
+    where: str
+    wired: bool = True
+    open: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    stages: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    reasons: Mapping[int, str] = field(default_factory=dict)
+
+    def unsaid(self, steps: Sequence[Step]) -> str:
+        """What nobody claims of a stage that stands for these steps, in words; "" where all is claimed."""
+        names = list(dict.fromkeys(name for step in steps for name in self.open.get(step.index, ())))
+        names += [] if self.wired else ["where its inputs come from"]
+        return f"nothing claims {' and '.join(names)}" if names else ""
+
+    @cached_property
+    def known(self) -> dict[tuple[int, int], Tensor]:
+        """Values that need no weights (positions, tables, masks), from the model's inputs alone: exact, or float64."""
+        found: dict[tuple[int, int], Tensor] = {}
+        for step in self.steps if self.wired else ():
+            operands = {name: self._without_weights(source, found) for name, source in step.sources}
+            if any(tensor is None for tensor in operands.values()) or step.name.startswith("embedding"):
+                continue
+            for output, tensor in enumerate(replay(step, {k: v for k, v in operands.items() if v is not None})):
+                found[step.index, output] = tensor
+        return found
+
+    def _without_weights(self, source: Source, found: Mapping[tuple[int, int], Tensor]) -> Tensor | None:
+        if source.kind == "input":
+            return self.inputs[str(source.ref)]
+        return found.get((int(source.ref), source.output)) if source.kind == "step" else None
+
+
+def claimed_by(
+    model_type: str | None, module: nn.Module, config: Mapping[str, Any], inputs: Mapping[str, Any]
+) -> Claimed | None:
+    """What the reference forward of a model type claims of `module`; None where there is no such forward."""
+    forward = forward_of(model_type)
+    if forward is None:
+        return None
+    weights = {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers())}
+    tensors = {name: tensor for name, tensor in inputs.items() if isinstance(tensor, Tensor)}
+    run = Composition(keep=True)
+    forward(
+        {name: _on_meta(tensor) for name, tensor in weights.items()},
+        config,
+        {name: _on_meta(tensor) for name, tensor in tensors.items()},
+        run,
+        past_of(inputs),
+        head=_has_head(module),
+    )
+    shapes = {
+        (step.index, output): tuple(tensor.shape) for step in run.steps for output, tensor in enumerate(step.outputs)
+    }
+    return Claimed(tuple(run.steps), shapes, weights, tensors, f"the reference forward of {model_type}")
+
+
+def past_of(inputs: Mapping[str, Any]) -> Cache | None:
+    """The keys and values that a decode step continues from, on the meta device."""
+    from inspector.tracing.tensors import named_tensors
+
+    past = inputs.get("past_key_values")
+    if past is None:
+        return None
+    found = named_tensors(past)
+    keys = tuple(_on_meta(tensor) for name, tensor in found if name.endswith("keys"))
+    values = tuple(_on_meta(tensor) for name, tensor in found if name.endswith("values"))
+    return Cache(keys, values)
+
+
+def _has_head(module: nn.Module) -> bool:
+    head = getattr(module, "get_output_embeddings", lambda: None)()
+    return head is not None
+
+
+def _on_meta(tensor: Tensor) -> Tensor:
+    return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")

@@ -1,0 +1,89 @@
+"""Which claimed steps each executed stage stands for.
+
+A stage and a step have one name and one layer; a stage that does several parts at once (a fused kernel, `baddbmm`)
+stands for the steps of all of them.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Matching", "by_stage", "does_nothing", "match"]
+
+from collections import defaultdict, deque
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from inspector.reference.steps import Step
+from inspector.stage_graph.stages import Stage
+from inspector.verification.claims import Claimed
+
+_FUSED = ("scores", "scale", "softcap", "position_bias", "mask", "sink", "softmax", "weighted_sum", "repeat_kv")
+"""What one attention kernel may do of a layer's attention."""
+
+
+class Matching(NamedTuple):
+    """steps: stage index -> the steps it stands for. stage_of: the other way round. missing: steps without a stage."""
+
+    steps: dict[int, tuple[Step, ...]]
+    stage_of: dict[int, int]
+    missing: tuple[Step, ...]
+
+
+def match(stages: Sequence[Stage], steps: Sequence[Step]) -> Matching:
+    """Pair stages with steps, the first of a name in a layer with the first, and so on."""
+    waiting: dict[tuple[str, int | None], deque[Step]] = defaultdict(deque)
+    for step in steps:
+        waiting[step.name, step.layer].append(step)
+    found: dict[int, list[Step]] = {}
+    for stage in stages:
+        names = [stage.name, *_also(stage)]
+        taken = [waiting[name, stage.layer].popleft() for name in names if waiting[name, stage.layer]]
+        if taken:
+            found[stage.index] = sorted(taken, key=lambda step: step.index)
+    for stage in stages:
+        if stage.role == "fused":
+            left = _left(waiting, stage.layer, stage.section)
+            found[stage.index] = sorted((*found.get(stage.index, ()), *left), key=lambda step: step.index)
+    stage_of = {step.index: stage for stage, taken in found.items() for step in taken}
+    missing = tuple(step for step in steps if step.index not in stage_of)
+    return Matching({stage: tuple(taken) for stage, taken in found.items()}, stage_of, missing)
+
+
+def by_stage(claimed: Claimed) -> Matching:
+    """The pairing that claims without wiring come with: they were made stage by stage."""
+    steps = {stage: tuple(claimed.steps[index] for index in indices) for stage, indices in claimed.stages.items()}
+    stage_of = {step.index: stage for stage, taken in steps.items() for step in taken}
+    return Matching(steps, stage_of, ())
+
+
+def does_nothing(step: Step, claimed: Claimed) -> bool:
+    """Whether a step gives back what it gets, so that nothing has to run for it."""
+    function = step.function.rpartition(":")[2]
+    sources = dict(step.sources)
+    if function == "build_mask":
+        return True  # who reads it is held against it, with or without
+    if function == "apply_mask":
+        mask = sources["allowed"]
+        return bool(claimed.known[int(mask.ref), mask.output].all())
+    if function in ("scale", "scale_embedding"):
+        return step.attribute("factor") == 1.0
+    if function in ("repeat_kv", "append"):
+        first = next(iter(sources.values()))
+        before = claimed.shapes.get((int(first.ref), first.output)) if first.kind == "step" else None
+        return before == claimed.shapes[step.index, 0] and len(sources) == 1
+    return False
+
+
+def _also(stage: Stage) -> Iterable[str]:
+    for role in stage.also:
+        yield role if "." in role else f"{stage.section}.{role}"
+
+
+def _left(waiting: dict[tuple[str, int | None], deque[Step]], layer: int | None, section: str) -> list[Step]:
+    """What a fused kernel of a layer does: the parts of attention for which no stage of their own ran."""
+    taken: list[Step] = []
+    for (name, where), steps in waiting.items():
+        path = name.split(".")
+        if where == layer and path[0] == section and path[1] in _FUSED:
+            taken += steps
+            steps.clear()
+    return taken

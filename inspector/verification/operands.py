@@ -1,0 +1,211 @@
+"""The tensors that a stage really read, as the arguments of the reference functions that are claimed for it."""
+
+from __future__ import annotations
+
+__all__ = ["Bound", "Reader", "Taker", "entering"]
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from inspector.reference.steps import Source, Step
+from inspector.stage_graph.stages import Stage
+from inspector.verification.claims import Claimed
+from inspector.verification.compare import allowed_of, fitted
+from inspector.verification.matching import Matching
+from inspector.verification.origins import Origins
+from inspector.verification.plan import Plan
+from inspector.verification.report import Link
+
+
+class Bound(NamedTuple):
+    """operands: what enters the steps of a stage, as it was read. links: where it came from."""
+
+    operands: dict[Source, Tensor]
+    links: tuple[Link, ...]
+
+
+class Reader:
+    """Finds the executed input for each claimed one, by where both come from; what is left over is paired in order.
+
+    outputs: value -> which output of which step it was found to be; filled by the checks as they go.
+    """
+
+    def __init__(self, plan: Plan, claimed: Claimed, matching: Matching) -> None:
+        self._plan, self._claimed, self._matching = plan, claimed, matching
+        self._origins = Origins(plan.graph, frozenset(matching.steps))
+        self.outputs: dict[int, tuple[int, int]] = {}
+        self._held: Callable[[int], Tensor] = _nothing
+
+    def read(
+        self, stage: Stage, steps: Sequence[Step], held: Callable[[int], Tensor], intact: Callable[[int], bool]
+    ) -> Bound:
+        """The operands of `steps`. held: value -> its tensor. intact: whether it still is what it was."""
+        self._held = held
+        needed = list(entering(steps))
+        weights = self._weights(stage, needed)
+        moving = [(name, source) for name, source in needed if source.kind != "weight"]
+        pairs = self._paired(stage, moving)
+        operands = {source: self._claimed.weights[str(source.ref)] for _, source in needed if source.kind == "weight"}
+        links = [*weights]
+        for (name, source), value in pairs:
+            links.append(Link(name, self.said(source), self._from(value, source), value is None or intact(value)))
+            if value is not None:
+                operands[source] = self._shaped(held(value), source)
+        links += [Link("", "nothing", self._origin_text(value)) for value in self._surplus(stage, pairs)]
+        return Bound(operands, tuple(links))
+
+    # weights
+
+    def _weights(self, stage: Stage, entering: Sequence[tuple[str, Source]]) -> list[Link]:
+        """The claimed weights against those that were read: by the tensor, for tied ones have several names."""
+        read = dict(self._read_weights(stage))
+        links: list[Link] = []
+        for argument, source in entering:
+            if source.kind == "weight":
+                wanted = self._claimed.weights[str(source.ref)]
+                same = next((name for name, tensor in read.items() if tensor is wanted), None)
+                read.pop(same or "", None)
+                links.append(Link(argument, str(source.ref), str(source.ref) if same else "nothing"))
+        left = list(read)
+        for place, link in enumerate(links):
+            if link.broken and left:
+                links[place] = link._replace(executed=left.pop(0))
+        return links + [Link("", "nothing", name) for name in left]
+
+    def _read_weights(self, stage: Stage) -> Iterable[tuple[str, Tensor]]:
+        values = self._plan.trace.values
+        for value in stage.parameters:
+            name = values[value].name
+            if values[value].kind == "parameter" and name is not None:
+                yield name, self._claimed.weights[name]
+
+    # what flows
+
+    def _paired(
+        self, stage: Stage, moving: Sequence[tuple[str, Source]]
+    ) -> list[tuple[tuple[str, Source], int | None]]:
+        left = list(stage.inputs)
+        found: dict[Source, int | None] = {}
+        for _, source in moving:
+            same = next((value for value in left if self._from(value, source) == self.said(source)), None)
+            if same is not None:
+                left.remove(same)
+                found[source] = same
+        for _, source in moving:
+            if source not in found:
+                found[source] = left.pop(0) if left else None
+        return [(item, found[item[1]]) for item in moving]
+
+    def _surplus(self, stage: Stage, pairs: Sequence[tuple[tuple[str, Source], int | None]]) -> list[int]:
+        used = {value for _, value in pairs}
+        values = self._plan.trace.values
+        return [value for value in stage.inputs if value not in used and 0 not in values[value].shape]
+
+    def said(self, source: Source) -> str:
+        """A claimed source as text; behind steps for which nothing ran."""
+        if source.kind == "input":
+            return f"input {source.ref}"
+        if source.kind == "cache":
+            layer, _, operand = str(source.ref).partition(".")
+            return f"past {'keys' if operand == 'k' else 'values'} of layer {layer}"
+        index = int(source.ref)
+        stage = self._matching.stage_of.get(index)
+        step = self._step(index)
+        if stage is None:
+            before = next((origin for _, origin in step.sources if origin.kind != "weight"), None)
+            return "nothing" if before is None else self.said(before)
+        several = len([1 for at, _ in self._claimed.shapes if at == index]) > 1
+        return self._stage_text(stage) + (f" [{source.output}]" if several else "")
+
+    def _step(self, index: int) -> Step:
+        return self._claimed.steps[index]
+
+    def _stage_text(self, index: int) -> str:
+        stage = self._plan.stages[index]
+        return stage.name if stage.layer is None else f"layer {stage.layer} {stage.name}"
+
+    def _from(self, value: int | None, wanted: Source) -> str:
+        """An executed input as text, in the words of `said`."""
+        return "nothing" if value is None else self._origin_text(value, wanted)
+
+    def _origin_text(self, value: int, wanted: Source | None = None) -> str:
+        origin = self._origins.of(value)
+        if origin.stage is not None:
+            step = self._matching.steps.get(origin.stage, ())
+            several = bool(step) and len([1 for at, _ in self._claimed.shapes if at == step[-1].index]) > 1
+            text = self._stage_text(origin.stage)
+            if not several:
+                return text
+            found = self._output(origin.value, step[-1].index)
+            return f"{text} [{'?' if found is None else found}]"
+        name = origin.name
+        for plural in ("keys", "values"):
+            if name.endswith(f".{plural}"):
+                return f"past {plural} of layer {name.split('.')[-2]}"
+        return f"{origin.kind} {name}".strip()
+
+    def _output(self, value: int, step: int) -> int | None:
+        """Which output of a step a value is; of tables that need no weights, the one that it is closest to."""
+        if value in self.outputs:
+            return self.outputs[value][1]
+        known = {output: tensor for (index, output), tensor in self._claimed.known.items() if index == step}
+        got = self._held(value)
+        far = {}
+        for output, tensor in known.items():
+            expected = fitted(tensor, got.shape)
+            if expected is not None:
+                far[output] = float((got.to(torch.float64) - expected).abs().max())
+        return min(far, key=far.__getitem__) if far else None
+
+    def _shaped(self, tensor: Tensor, source: Source) -> Tensor:
+        """In the claimed shape, where it holds as many elements; a mask as who may be seen."""
+        if source.kind != "step":
+            return tensor
+        index = int(source.ref)
+        if self._step(index).name == "mask.build":
+            return allowed_of(tensor)
+        shape = self._claimed.shapes[index, source.output]
+        return tensor.reshape(shape) if tensor.numel() == torch.Size(shape).numel() else tensor
+
+
+class Taker:
+    """Takes the executed inputs as they are, where nothing claims where they come from.
+
+    The sources of such steps are values of the run itself: `Source("input", 12)`.
+    """
+
+    def __init__(self, claimed: Claimed) -> None:
+        self._claimed = claimed
+        self.outputs: dict[int, tuple[int, int]] = {}
+
+    def read(
+        self, stage: Stage, steps: Sequence[Step], held: Callable[[int], Tensor], intact: Callable[[int], bool]
+    ) -> Bound:
+        """See Reader."""
+        operands, links = {}, []
+        for name, source in entering(steps):
+            if source.kind == "weight":
+                operands[source] = self._claimed.weights[str(source.ref)]
+            else:
+                value = int(source.ref)
+                operands[source] = allowed_of(held(value)) if name == "allowed" else held(value)
+                links.append(Link(name, "", "", intact(value)))
+        return Bound(operands, tuple(link for link in links if link.broken))
+
+
+def entering(steps: Sequence[Step]) -> Iterable[tuple[str, Source]]:
+    """(argument, source) of what comes from outside the steps, each source once."""
+    inside = {step.index for step in steps}
+    seen: set[Source] = set()
+    for step in steps:
+        for name, source in step.sources:
+            if (source.kind != "step" or source.ref not in inside) and source not in seen:
+                seen.add(source)
+                yield name, source
+
+
+def _nothing(value: int) -> Tensor:
+    raise KeyError(value)

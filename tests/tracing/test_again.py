@@ -1,0 +1,103 @@
+"""The second pass holds what is wanted, for as long as it is wanted, and is the first one over again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from inspector.errors import TraceFailed
+from inspector.tracing.again import Again, run_again, wanted
+from inspector.tracing.run import watch
+
+
+class Two(nn.Module):
+    """x -> relu(Wx) + x; `between` is called with the first result."""
+
+    def __init__(self, between=None):
+        super().__init__()
+        self.map = nn.Linear(4, 4)
+        self.between = between
+
+    def forward(self, x):
+        y = self.map(x)
+        if self.between is not None:
+            self.between(y)
+        return torch.relu(y) + x
+
+
+def passes(module, whole):
+    """Run twice; one group for each op that has tensors, of all values that cross its border."""
+    x = torch.randn(2, 4)
+    first = watch(module, {"x": x})
+    raws = first.watcher.records
+    groups = [([index], [*map(int, [a for a in raw.args if type(a).__name__ == "Ref"]), *raw.outputs]) for index, raw in enumerate(raws)]
+    again = Again(module, first.watcher, wanted(first.watcher, groups), whole)
+    run_again(module, {"x": x}, again)
+    return first, again, x
+
+
+def test_tensors_are_the_models_own():
+    seen = {}
+
+    def whole(group, held):
+        seen[group] = {value: tensor.clone() for value, tensor in held.items()}
+
+    module = Two()
+    first, again, x = passes(module, whole)
+    names = [raw.spec.name for raw in first.watcher.records]
+    assert names == ["linear", "relu", "add"]
+    made = seen[0][first.watcher.records[0].outputs[0]]
+    assert torch.equal(made, module.map(x))
+    assert torch.equal(seen[2][first.watcher.records[2].outputs[0]], torch.relu(made) + x)
+
+
+def test_nothing_is_held_at_the_end():
+    most = []
+    _, again, _ = passes(Two(), lambda group, held: most.append(len(held)))
+    assert again.held == {}
+    assert max(most) < 6
+
+
+def test_a_visible_write_is_a_value_of_its_own():
+    seen = {}
+    module = Two(between=lambda y: y.mul_(2))
+    first, again, x = passes(module, lambda group, held: seen.update({(group, v): t.clone() for v, t in held.items()}))
+    linear, double = first.watcher.records[:2]
+    assert double.effect == "inplace"
+    before, after = seen[0, linear.outputs[0]], seen[1, double.outputs[0]]
+    assert torch.equal(before, module.map(x))
+    assert torch.equal(after, 2 * before)
+
+
+def test_an_invisible_write_is_noticed():
+    broken = []
+
+    def double(y):
+        array = y.detach().numpy()
+        np.multiply(array, 2, out=array)
+
+    def whole(group, held):
+        broken.extend((group, value) for value in held if not again_intact(value))
+
+    module = Two(between=double)
+    x = torch.randn(2, 4)
+    first = watch(module, {"x": x})
+    groups = [([index], [int(a) for a in raw.args if type(a).__name__ == "Ref"]) for index, raw in enumerate(first.watcher.records)]
+    again = Again(module, first.watcher, wanted(first.watcher, groups), whole)
+    again_intact = again.intact
+    run_again(module, {"x": x}, again)
+    made = first.watcher.records[0].outputs[0]
+    assert {value for _, value in broken} == {made}
+
+
+def test_another_run_is_an_error():
+    module = Two()
+    x = torch.randn(2, 4)
+    first = watch(module, {"x": x})
+    again = Again(module, first.watcher, wanted(first.watcher, []), lambda group, held: None)
+    module.between = lambda y: y.add_(1)
+    with pytest.raises(TraceFailed, match="did not run the same way twice") as raised:
+        run_again(module, {"x": x}, again)
+    assert "add_" in str(raised.value)
