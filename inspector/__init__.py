@@ -9,12 +9,12 @@
 
 from __future__ import annotations
 
-__all__ = ["__version__", "diff", "facts", "graph", "models", "shapes"]
+__all__ = ["ParityError", "__version__", "assert_parity", "diff", "facts", "graph", "models", "parity", "shapes"]
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from inspector.api.verbs import diff, facts, graph, models, shapes
+    from inspector.api.verbs import ParityError, assert_parity, diff, facts, graph, models, parity, shapes
 
 __version__ = "0.1.0"
 

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 __all__ = ["SCHEMAS", "schema"]
 
-from typing import Any
-
+from inspector.api.parity_schemas import PARITY
+from inspector.api.schema_parts import (
+    ASKED_MODEL,
+    COUNT,
+    FRACTION,
+    MAYBE_COUNT,
+    MAYBE_TEXT,
+    SCENARIO,
+    TEXT,
+    TOOL,
+    Schema,
+    array,
+    document,
+    record,
+    said,
+)
 from inspector.errors import UsageError
-
-Schema = dict[str, Any]
-
-TEXT: Schema = {"type": "string"}
-MAYBE_TEXT: Schema = {"type": ["string", "null"]}
-COUNT: Schema = {"type": "integer", "minimum": 0}
-MAYBE_COUNT: Schema = {"type": ["integer", "null"], "minimum": 0}
-FRACTION: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 
 
 def schema(name: str) -> Schema:
@@ -32,54 +38,15 @@ def schema(name: str) -> Schema:
     return SCHEMAS[name]
 
 
-def _array(items: Schema, at_least: int = 0) -> Schema:
-    return {"type": "array", "items": items, "minItems": at_least}
-
-
-def _object(properties: dict[str, Schema], description: str = "") -> Schema:
-    """Every field is required and no other is allowed."""
-    made: Schema = {"type": "object", "properties": properties}
-    made |= {"required": sorted(properties), "additionalProperties": False}
-    return made | ({"description": description} if description else {})
-
-
-def _said(kind: Schema, description: str) -> Schema:
-    return kind | {"description": description}
-
-
-def _document(title: str, properties: dict[str, Schema]) -> Schema:
-    head: Schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title}
-    return head | _object({"schema": {"const": title}, **properties})
-
-
-_TOOL = {"type": "object", "additionalProperties": TEXT, "required": ["inspector"], "description": "package -> version"}
-
-_SCENARIO = _object(
-    {
-        "mode": {"enum": ["prefill", "decode"]},
-        "batch": COUNT,
-        "seq": _said(COUNT, "new tokens of this forward"),
-        "past": _said(COUNT, "tokens already in the KV cache"),
-        "attention": TEXT,
-        "dtype": TEXT,
-        "device": TEXT,
-        "padding": {"enum": ["none", "left", "right"]},
-        "seed": {"type": "integer"},
-        "weights": {"enum": ["none", "random", "checkpoint"]},
-        "head": _said({"type": ["boolean", "null"]}, "null: the class that people mean by the model's name"),
-        "experts": MAYBE_TEXT,
-    }
-)
-
-_SUMMARY = _object(
+_SUMMARY = record(
     {
         "ops": COUNT,
         "stages": COUNT,
-        "unknown": _said(COUNT, "ops without a role"),
-        "specific": _said(FRACTION, "fraction of the activation plane's ops whose role names a part"),
-        "orphans": _said(COUNT, "tensors that came from nowhere that was watched"),
+        "unknown": said(COUNT, "ops without a role"),
+        "specific": said(FRACTION, "fraction of the activation plane's ops whose role names a part"),
+        "orphans": said(COUNT, "tensors that came from nowhere that was watched"),
         "parameters": COUNT,
-        "flops": _said(COUNT, "contractions, 2·m·n·k each"),
+        "flops": said(COUNT, "contractions, 2·m·n·k each"),
         "flops_other": COUNT,
         "cache_bytes_per_token": MAYBE_COUNT,
         "unsolved_dims": COUNT,
@@ -87,217 +54,224 @@ _SUMMARY = _object(
     "of the whole forward pass, every layer; of several runs: counts added up, lowest `specific`, largest sizes",
 )
 
-_CACHE = _object({"layers": TEXT, "name": TEXT, "symbolic": TEXT, "bytes_per_token": _said(COUNT, "of one layer")})
+_CACHE = record({"layers": TEXT, "name": TEXT, "symbolic": TEXT, "bytes_per_token": said(COUNT, "of one layer")})
 
-_MODEL = _object(
+_MODEL = record(
     {
         "name": TEXT,
         "model_type": MAYBE_TEXT,
         "class": TEXT,
-        "parameters": _said(COUNT, "unique"),
-        "untied": _said(COUNT, "tied tensors counted each time"),
-        "scenario": _SCENARIO,
-        "axes": _said({"type": "object", "additionalProperties": COUNT}, "letter -> size"),
-        "blocks": _said(_array(TEXT), "the folded groups, in order"),
-        "cache": _array(_CACHE),
-        "notes": _array(TEXT),
+        "parameters": said(COUNT, "unique"),
+        "untied": said(COUNT, "tied tensors counted each time"),
+        "scenario": SCENARIO,
+        "axes": said({"type": "object", "additionalProperties": COUNT}, "letter -> size"),
+        "blocks": said(array(TEXT), "the folded groups, in order"),
+        "cache": array(_CACHE),
+        "notes": array(TEXT),
         "summary": _SUMMARY,
     }
 )
 
-_TENSOR = _object(
+_TENSOR = record(
     {
         "name": TEXT,
-        "shape": _array(COUNT),
+        "shape": array(COUNT),
         "symbolic": TEXT,
-        "axes": _said(_array(TEXT), "one per dimension; empty where no part of the architecture names it"),
+        "axes": said(array(TEXT), "one per dimension; empty where no part of the architecture names it"),
         "dtype": TEXT,
         "device": TEXT,
     }
 )
 
-_ROW = _object(
+_ROW = record(
     {
         "id": TEXT,
-        "model": _said(COUNT, "index into `models`"),
+        "model": said(COUNT, "index into `models`"),
         "section": TEXT,
-        "layers": _said(TEXT, '"0-11", "0-40:2", "" outside the blocks'),
+        "layers": said(TEXT, '"0-11", "0-40:2", "" outside the blocks'),
         "repeat": {"type": "integer", "minimum": 1},
-        "block": _said(MAYBE_COUNT, "index into the model's `blocks`"),
+        "block": said(MAYBE_COUNT, "index into the model's `blocks`"),
         "role": TEXT,
-        "also": _array(TEXT),
+        "also": array(TEXT),
         "operand": TEXT,
         "op": TEXT,
         "module": TEXT,
-        "inputs": _array(_TENSOR),
-        "outputs": _array(_TENSOR),
-        "weights": _said(_array(_TENSOR), "the parameters and buffers it reads"),
+        "inputs": array(_TENSOR),
+        "outputs": array(_TENSOR),
+        "weights": said(array(_TENSOR), "the parameters and buffers it reads"),
         "parameters": COUNT,
         "flops": COUNT,
-        "ops": _said(_array(COUNT), "ids in the trace, of the first of the equal stages"),
+        "ops": said(array(COUNT), "ids in the trace, of the first of the equal stages"),
         "attributes": {"type": "object"},
     }
 )
 
-_PRESET = _object(
+_PRESET = record(
     {
         "name": TEXT,
         "model_type": TEXT,
         "parameters": COUNT,
         "cache_bytes_per_token": MAYBE_COUNT,
-        "aliases": _array(TEXT),
+        "aliases": array(TEXT),
         "hub": TEXT,
-        "source": _said(TEXT, "where the count of parameters is published"),
+        "source": said(TEXT, "where the count of parameters is published"),
     }
 )
 
-_CALL = _object(
+_CALL = record(
     {
         "name": TEXT,
         "kind": TEXT,
         "effect": {"enum": ["", "view", "inplace", "noop"]},
-        "operands": _said(
-            _array(_object({"name": TEXT, "from": TEXT})),
+        "operands": said(
+            array(record({"name": TEXT, "from": TEXT})),
             "argument, and what it is: input.0, weight.1 of the node, or the result of its call.2",
         ),
         "attributes": {"type": "object"},
-        "outputs": _said(_array(TEXT), "symbolic shapes"),
+        "outputs": said(array(TEXT), "symbolic shapes"),
     },
     "one call into torch inside the stage",
 )
 
-_NODE = _object(
+_NODE = record(
     {
         **{name: kind for name, kind in _ROW["properties"].items() if name not in ("model", "ops", "block")},
-        "block": _said(MAYBE_COUNT, "index into the graph's `blocks`"),
-        "calls": _array(_CALL),
+        "block": said(MAYBE_COUNT, "index into the graph's `blocks`"),
+        "calls": array(_CALL),
     },
     "one stage, standing for the equal ones in `layers`",
 )
 
-_EDGE = _object(
+_EDGE = record(
     {
         "source": TEXT,
         "target": TEXT,
-        "key": _said(COUNT, "its number among the edges between the same two nodes"),
-        "output": _said(COUNT, "index into the outputs of the source"),
-        "input": _said(COUNT, "index into the inputs of the target"),
-        "stream": _said({"type": "boolean"}, "it is the residual stream"),
-        "between": _said({"type": "boolean"}, "it goes to a later layer; only such an edge can close a cycle"),
-        "source_layers": _said(TEXT, "for which layers of the source it holds, in the order of `target_layers`"),
+        "key": said(COUNT, "its number among the edges between the same two nodes"),
+        "output": said(COUNT, "index into the outputs of the source"),
+        "input": said(COUNT, "index into the inputs of the target"),
+        "stream": said({"type": "boolean"}, "it is the residual stream"),
+        "between": said({"type": "boolean"}, "it goes to a later layer; only such an edge can close a cycle"),
+        "source_layers": said(TEXT, "for which layers of the source it holds, in the order of `target_layers`"),
         "target_layers": TEXT,
-    }
-)
-
-_WHOLE = _object(
-    {
-        "name": TEXT,
-        "pattern": _said(TEXT, "the blocks in words"),
-        "axes": _array(_object({"axis": TEXT, "name": TEXT, "size": COUNT})),
-        "blocks": _array(
-            _object(
-                {
-                    "name": _said(TEXT, "what tells this kind of block from the others"),
-                    "text": TEXT,
-                    "layers": TEXT,
-                    "numbers": _said(_array(TEXT), "per layer, what {} stands for in modules and weights"),
-                }
-            )
-        ),
-        "outputs": _said(
-            _array(_object({"name": TEXT, "node": TEXT, "output": COUNT, "layers": TEXT})), "what the model returns"
-        ),
-        "claims": _object(
-            {"facts": _array(_object({"id": TEXT, "value": {}, "where": TEXT})), "unread": _array(TEXT)},
-            "what the model says of itself",
-        ),
-    }
-)
-
-_DRAWN_MODEL = _object(
-    {
-        **{name: _MODEL["properties"][name] for name in ("name", "model_type", "class", "parameters", "untied")},
-        "source": _said(TEXT, "where the config stands, in words"),
-        "scenario": _SCENARIO,
-        "notes": _array(TEXT),
-    }
-)
-
-_ASKED_MODEL = _object(
-    {
-        **{name: _MODEL["properties"][name] for name in ("name", "model_type", "class", "parameters", "untied")},
-        "scenario": _SCENARIO,
-        "notes": _array(TEXT),
     }
 )
 
 _VERDICT: Schema = {"type": ["boolean", "null"]}
 
-_FACT = _object(
+_CLAIM: Schema = {"oneOf": [{"type": "null"}, record({"where": TEXT, "value": {}})]}
+
+_FOUND = {
+    "id": TEXT,
+    "value": said({}, "number, word, truth value, list or null (none)"),
+    "unit": TEXT,
+    "formula": said(TEXT, "what the value is made of, where a formula fits"),
+    "layers": said(TEXT, '"" for all of them, "0-10:2", or the section of a part outside the blocks'),
+    "claim": _CLAIM,
+    "agrees": said(_VERDICT, "whether execution and claim agree"),
+}
+
+_WHOLE = record(
     {
-        "id": TEXT,
-        "value": _said({}, "number, word, truth value, list or null (none)"),
-        "unit": TEXT,
-        "formula": _said(TEXT, "what the value is made of, where a formula fits"),
-        "layers": _said(TEXT, '"" for all of them, "0-10:2", or the section of a part outside the blocks'),
-        "evidence": _object(
+        "name": TEXT,
+        "pattern": said(TEXT, "the blocks in words"),
+        "axes": array(record({"axis": TEXT, "name": TEXT, "size": COUNT})),
+        "blocks": array(
+            record(
+                {
+                    "name": said(TEXT, "what tells this kind of block from the others"),
+                    "text": TEXT,
+                    "layers": TEXT,
+                    "numbers": said(array(TEXT), "per layer, what {} stands for in modules and weights"),
+                }
+            )
+        ),
+        "outputs": said(
+            array(record({"name": TEXT, "node": TEXT, "output": COUNT, "layers": TEXT})), "what the model returns"
+        ),
+        "claims": record(
+            {"facts": array(record({"id": TEXT, "value": {}, "where": TEXT})), "unread": array(TEXT)},
+            "what the model says of itself",
+        ),
+        "facts": said(
             {
-                "ops": _said(_array(COUNT), "ids in the trace, of the first of the equal blocks"),
-                "shown": _said(TEXT, "the parts those ops play"),
-                "probes": _said(_array(_object({"name": TEXT, "value": {}})), "experiments and what came of them"),
+                "oneOf": [
+                    {"type": "null"},
+                    array(record({**_FOUND, "nodes": said(array(TEXT), "ids of the nodes that show it")})),
+                ]
+            },
+            "what was found out about the model; null where nobody asked",
+        ),
+    }
+)
+
+_DRAWN_MODEL = record(
+    {
+        **{name: _MODEL["properties"][name] for name in ("name", "model_type", "class", "parameters", "untied")},
+        "source": said(TEXT, "where the config stands, in words"),
+        "scenario": SCENARIO,
+        "notes": array(TEXT),
+    }
+)
+
+_FACT = record(
+    {
+        **_FOUND,
+        "evidence": record(
+            {
+                "ops": said(array(COUNT), "ids in the trace, of the first of the equal blocks"),
+                "shown": said(TEXT, "the parts those ops play"),
+                "probes": said(array(record({"name": TEXT, "value": {}})), "experiments and what came of them"),
             }
         ),
-        "claim": {"oneOf": [{"type": "null"}, _object({"where": TEXT, "value": {}})]},
-        "agrees": _said(_VERDICT, "whether execution and claim agree"),
-        "probed": _said(_VERDICT, "whether graph and experiments agree"),
+        "probed": said(_VERDICT, "whether graph and experiments agree"),
         "conflict": {"type": "boolean"},
     }
 )
 
-_COMPARED = _object(
+_COMPARED = record(
     {
         **{name: _MODEL["properties"][name] for name in ("name", "model_type", "class", "parameters", "untied")},
-        "scenario": _SCENARIO,
-        "axes": _said({"type": "object", "additionalProperties": _array(COUNT)}, "letter -> sizes found"),
+        "scenario": SCENARIO,
+        "axes": said({"type": "object", "additionalProperties": array(COUNT)}, "letter -> sizes found"),
         "layers": COUNT,
-        "pattern": _said(TEXT, "the blocks in words"),
-        "flops": _said(MAYBE_COUNT, "contractions of this run"),
+        "pattern": said(TEXT, "the blocks in words"),
+        "flops": said(MAYBE_COUNT, "contractions of this run"),
         "cache_bytes_per_token": MAYBE_COUNT,
-        "notes": _array(TEXT),
+        "notes": array(TEXT),
     }
 )
 
-_STAGE = _object(
+_STAGE = record(
     {
         "id": TEXT,
         "section": TEXT,
         "role": TEXT,
         "operand": TEXT,
         "layers": TEXT,
-        "module": _said(TEXT, "{} for the number of the layer"),
-        "op": _said(TEXT, "the functions that compute, in order"),
-        "outputs": _said(_array(TEXT), "symbolic shapes"),
-        "axes": _said(_array(_array(TEXT)), "the same with axis letters"),
+        "module": said(TEXT, "{} for the number of the layer"),
+        "op": said(TEXT, "the functions that compute, in order"),
+        "outputs": said(array(TEXT), "symbolic shapes"),
+        "axes": said(array(array(TEXT)), "the same with axis letters"),
         "attributes": {"type": "object"},
     }
 )
 
 _STATUSES = ("same", "renamed", "re-expressed", "changed", "moved", "only-a", "only-b")
-_SEVERITY_COUNTS = _object(dict.fromkeys(("breaking", "notable", "cosmetic"), COUNT))
+_SEVERITY_COUNTS = record(dict.fromkeys(("breaking", "notable", "cosmetic"), COUNT))
 
-_ALIGNED = _object(
+_ALIGNED = record(
     {
         "id": TEXT,
         "status": {"enum": list(_STATUSES)},
-        "a": _array(_STAGE),
-        "b": _array(_STAGE),
-        "changes": _array(_object({"name": TEXT, "a": {}, "b": {}})),
-        "reason": _said(TEXT, "why the stages belong together, or how their equality is known"),
-        "score": _said(FRACTION, "how much speaks for the match"),
+        "a": array(_STAGE),
+        "b": array(_STAGE),
+        "changes": array(record({"name": TEXT, "a": {}, "b": {}})),
+        "reason": said(TEXT, "why the stages belong together, or how their equality is known"),
+        "score": said(FRACTION, "how much speaks for the match"),
     }
 )
 
-_FINDING = _object(
+_FINDING = record(
     {
         "rule": TEXT,
         "severity": {"enum": ["breaking", "notable", "cosmetic"]},
@@ -305,57 +279,58 @@ _FINDING = _object(
         "fingerprint": {"type": "string", "pattern": "^[0-9a-f]{12}$"},
         "a": {},
         "b": {},
-        "rows": _said(_array(TEXT), "ids of the rows that show it"),
+        "rows": said(array(TEXT), "ids of the rows that show it"),
     }
 )
 
-_DIFFERENCES = _object(
+_DIFFERENCES = record(
     {
         **dict.fromkeys(_STATUSES, COUNT),
-        "aligned": _said(FRACTION, "stages with a part that found a counterpart, or whose absence a finding explains"),
+        "aligned": said(FRACTION, "stages with a part that found a counterpart, or whose absence a finding explains"),
         "findings": _SEVERITY_COUNTS,
-        "sentences": _array(TEXT, 1),
+        "sentences": array(TEXT, 1),
     }
 )
 
 SCHEMAS: dict[str, Schema] = {
-    "shapes": _document(
+    "shapes": document(
         "inspector/shapes/1",
-        {"tool": _TOOL, "models": _array(_MODEL, 1), "rows": _array(_ROW), "summary": _SUMMARY},
+        {"tool": TOOL, "models": array(_MODEL, 1), "rows": array(_ROW), "summary": _SUMMARY},
     ),
-    "graph": _document(
+    "graph": document(
         "inspector/graph/1",
         {
-            "tool": _TOOL,
-            "models": _array(_DRAWN_MODEL, 1) | {"maxItems": 1},
+            "tool": TOOL,
+            "models": array(_DRAWN_MODEL, 1) | {"maxItems": 1},
             "directed": {"const": True},
             "multigraph": {"const": True},
             "graph": _WHOLE,
-            "nodes": _array(_NODE),
-            "edges": _array(_EDGE),
-            "summary": _object(dict.fromkeys(("nodes", "edges", "stages", "parameters", "flops"), COUNT)),
+            "nodes": array(_NODE),
+            "edges": array(_EDGE),
+            "summary": record(dict.fromkeys(("nodes", "edges", "stages", "parameters", "flops"), COUNT)),
         },
     ),
-    "facts": _document(
+    "facts": document(
         "inspector/facts/1",
         {
-            "tool": _TOOL,
-            "models": _array(_ASKED_MODEL, 1) | {"maxItems": 1},
-            "rows": _array(_FACT),
-            "unanswered": _array(_object({"id": TEXT, "reason": TEXT})),
-            "summary": _object(dict.fromkeys(("facts", "claims", "conflicts", "unanswered"), COUNT)),
+            "tool": TOOL,
+            "models": array(ASKED_MODEL, 1) | {"maxItems": 1},
+            "rows": array(_FACT),
+            "unanswered": array(record({"id": TEXT, "reason": TEXT})),
+            "summary": record(dict.fromkeys(("facts", "claims", "conflicts", "unanswered"), COUNT)),
         },
     ),
-    "diff": _document(
+    "diff": document(
         "inspector/diff/1",
         {
-            "tool": _TOOL,
-            "models": _array(_COMPARED, 2) | {"maxItems": 2},
-            "rows": _array(_ALIGNED),
-            "findings": _array(_FINDING),
+            "tool": TOOL,
+            "models": array(_COMPARED, 2) | {"maxItems": 2},
+            "rows": array(_ALIGNED),
+            "findings": array(_FINDING),
             "summary": _DIFFERENCES,
         },
     ),
-    "models": _document("inspector/models/1", {"tool": _TOOL, "rows": _array(_PRESET)}),
+    "models": document("inspector/models/1", {"tool": TOOL, "rows": array(_PRESET)}),
+    **PARITY,
 }
 """Kind of document -> its JSON Schema (draft 2020-12)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["diff", "facts", "graph", "models", "shapes"]
+__all__ = ["ParityError", "assert_parity", "diff", "facts", "graph", "models", "parity", "shapes"]
 
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
@@ -12,6 +12,7 @@ from inspector.api.asking import at_least, scenario
 from inspector.api.diff import diff
 from inspector.api.facts import facts
 from inspector.api.graph import graph
+from inspector.api.parity import ParityError, assert_parity, parity
 from inspector.api.results import Models, Shapes
 from inspector.errors import UsageError
 from inspector.records import Padding

@@ -22,6 +22,7 @@ COMMANDS = {
     "facts": "Say what a model is, from what it did; hold its config against that.",
     "graph": "Say what flows between the parts of a model; save or export it.",
     "diff": "Say how two architectures differ, part by part and in words.",
+    "parity": "Check that every stage of a model computes what it claims.",
     "models": "List the models that are known by name.",
     "schema": "Print the JSON Schema of what --format json writes.",
     "cache": "Where traces are kept, and how to forget them.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["model_argument", "output_file", "output_options", "run_options"]
+__all__ = ["model_argument", "output_file", "output_options", "run_options", "values_options"]
 
 from collections.abc import Callable
 from functools import partial, reduce
@@ -49,32 +49,60 @@ def output_options(command: Command) -> Command:
 
 
 def run_options(command: Command) -> Command:
-    """How the model is run."""
+    """How the model is run where shapes are enough."""
     return _all(
         command,
-        _size("--batch", type=click.IntRange(1), default=2, help="Sequences in the batch (B)."),
-        _size("--seq", type=click.IntRange(1), default=16, help="New tokens of each sequence (S)."),
-        _size("--past", type=click.IntRange(0), default=0, help="Tokens already in the KV cache (P)."),
+        *_sizes(2, 16),
         _option("--attention", metavar="KIND", default="eager", help="eager, sdpa, ...; eager,sdpa: side by side."),
         click.option("--dtype", help="Number format.  [default: bfloat16, so that casts show]"),
         click.option("--device", help="cpu, cuda, ...  [default: meta, which has shapes but no numbers]"),
+        *_numbers("Run on real numbers."),
+        click.option(
+            "--no-trace-cache", "trace_cache", flag_value=False, default=True, help="Run even if this run is stored."
+        ),
+        _QUIET,
+    )
+
+
+def values_options(*, batch: int, seq: int) -> Callable[[Command], Command]:
+    """How the model is run where it has to have numbers."""
+    return lambda command: _all(
+        command,
+        *_sizes(batch, seq),
+        _option("--attention", metavar="KIND", default="eager", help="eager, sdpa, ..."),
+        _option("--dtype", default="float32", help="Number format."),
+        _option("--device", default="cpu", help="cpu, cuda, ..."),
+        *_numbers("Where the weights come from.  [default: MODEL's own where it brings some along, else random]"),
+        _QUIET,
+    )
+
+
+_QUIET = click.option("-q", "--quiet", is_flag=True, help="Say nothing on the way.")
+
+
+def _sizes(batch: int, seq: int) -> tuple[Decorator[Any], ...]:
+    return (
+        _size("--batch", type=click.IntRange(1), default=batch, help="Sequences in the batch (B)."),
+        _size("--seq", type=click.IntRange(1), default=seq, help="New tokens of each sequence (S)."),
+        _size("--past", type=click.IntRange(0), default=0, help="Tokens already in the KV cache (P)."),
+    )
+
+
+def _numbers(weights: str) -> tuple[Decorator[Any], ...]:
+    return (
         _option(
             "--pad",
             type=click.Choice(["none", "left", "right"]),
             default="left",
             help="Side on which one sequence is padded; without padding some ops never run.",
         ),
-        click.option("--weights", metavar="random|checkpoint|FOLDER", help="Run on real numbers."),
+        click.option("--weights", metavar="random|checkpoint|FOLDER", help=weights),
         _size("--seed", type=int, default=0, help="Seed of random weights and inputs."),
         click.option(
             "--head/--no-head",
             default=None,
             help="Run with the language-model head, or without.  [default: with for decoders only]",
         ),
-        click.option(
-            "--no-trace-cache", "trace_cache", flag_value=False, default=True, help="Run even if this run is stored."
-        ),
-        click.option("-q", "--quiet", is_flag=True, help="Say nothing on the way."),
     )
 
 

@@ -14,10 +14,12 @@ __all__ = [
     "Document",
     "Group",
     "Heading",
+    "Ladder",
     "Line",
     "Note",
     "Pairs",
     "Paragraph",
+    "Rung",
     "Span",
     "Table",
     "cell",
@@ -104,7 +106,28 @@ class Details(NamedTuple):
     blocks: tuple[Block, ...]
 
 
-Block = Heading | Paragraph | Note | Pairs | Table | Details
+class Rung(NamedTuple):
+    """One measured thing. value: None where nothing was measured. cells: what stands beside its bar."""
+
+    label: Line
+    value: float | None
+    style: str
+    cells: tuple[Cell, ...] = ()
+
+
+class Ladder(NamedTuple):
+    """Values on a logarithmic scale, with a mark at 1: bars in text, a drawing in HTML.
+
+    title: what is measured. label: what the rungs are. columns: of the cells beside a bar; `groups` as in a table.
+    """
+
+    title: str
+    label: str
+    columns: tuple[Column, ...]
+    groups: tuple[tuple[Line, tuple[Rung, ...]], ...]
+
+
+Block = Heading | Paragraph | Note | Pairs | Table | Details | Ladder
 Document = tuple[Block, ...]
 
 

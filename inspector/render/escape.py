@@ -4,7 +4,9 @@ from __future__ import annotations
 
 __all__ = ["ascii_only", "visible"]
 
-_ASCII = str.maketrans({"×": "x", "→": "->", "·": "*", "…": "...", "–": "-", "—": "-", "−": "-"})
+_ASCII = str.maketrans(
+    {"×": "x", "→": "->", "·": "*", "…": "...", "–": "-", "—": "-", "−": "-", "█": "#", "│": "|", "▶": ">", "∞": "inf"}
+)
 
 
 def visible(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from inspector.render.document import Document, Heading, mapped, plain
 from inspector.render.escape import visible
+from inspector.render.ladder import drawn
 from inspector.render.styles import STYLES
 
 if TYPE_CHECKING:
@@ -44,4 +45,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["kind"] = lambda block: type(block).__name__
+    environment.globals["drawn"] = drawn
     return environment

@@ -24,6 +24,7 @@ from inspector.render.document import (
     plain,
 )
 from inspector.render.escape import visible
+from inspector.render.ladder import in_text
 from inspector.render.plain import text_table
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&$])")
@@ -39,7 +40,7 @@ def markdown(document: Document) -> str:
     >>> markdown((Heading(1, line("a|b")),))
     '# a\\|b\n'
     """
-    return "\n\n".join(_blocks(mapped(document, visible))) + "\n"
+    return "\n\n".join(_blocks(mapped(in_text(document), visible))) + "\n"
 
 
 def _blocks(blocks: Sequence[Block]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from inspector.render.document import (
     plain,
 )
 from inspector.render.escape import ascii_only, visible
+from inspector.render.ladder import in_text
 
 
 def text(document: Document, *, encoding: str = "utf-8") -> str:
@@ -29,7 +30,7 @@ def text(document: Document, *, encoding: str = "utf-8") -> str:
     >>> text((Heading(1, line("block ×12")),), encoding="ascii")
     'block x12\n'
     """
-    safe = mapped(document, visible)
+    safe = mapped(in_text(document), visible)
     printed = "\n".join(_blocks(safe)) + "\n"
     try:
         printed.encode(encoding)

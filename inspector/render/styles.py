@@ -37,6 +37,8 @@ STYLES: dict[str, Style] = {
     "R": Style("bright_green", "101 163 13"),
     "title": Style("bold", html="font-weight: bold"),
     "muted": Style("bright_black", html="opacity: .7"),
+    "good": Style("green", "34 197 94"),
+    "caution": Style("yellow", "234 179 8"),
     "warning": Style("bold red", "239 68 68", "font-weight: bold"),
 }
 """Style name -> how it looks. Axis letters are named as in `inspector.axes`."""

@@ -26,6 +26,7 @@ from inspector.render.document import (
     mapped,
 )
 from inspector.render.escape import ascii_only, visible
+from inspector.render.ladder import in_text
 from inspector.render.layout import GAP, fit, packed, wrapped
 from inspector.render.styles import STYLES
 
@@ -38,7 +39,7 @@ def terminal(document: Document, *, width: int | None, color: bool, encoding: st
 
     rich is given `Text` only, never markup: markup would eat shapes such as `[batch, 768]`.
     """
-    safe = mapped(document, visible)
+    safe = mapped(in_text(document), visible)
     try:
         return _printed(safe, width, color, encoding)
     except UnicodeEncodeError:

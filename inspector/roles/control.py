@@ -9,6 +9,7 @@ __all__ = ["name_control"]
 
 from inspector.records import Op
 from inspector.roles.context import Context
+from inspector.roles.flow import PAR
 
 _FEEDS = {
     "attention.mask": "mask.build",
@@ -66,9 +67,11 @@ def _feeds(context: Context, user: Op, value: int) -> str:
     if part.path == "attention.position_bias" or (
         part.path == "attention.scores" and "attention.position_bias" in part.also
     ):
-        return "positions.relative_bias" if flow.taint[value] & 2 else "positions.alibi"
+        return "positions.relative_bias" if flow.taint[value] & PAR else "positions.alibi"
     if part.path == "attention.scores":
         return "mask.build"
+    if part.path == "attention.mask" and flow.taint[value] & PAR:
+        return "positions.relative_bias"  # it is added with the mask, and learned
     return _FEEDS.get(part.path, part.path)
 
 

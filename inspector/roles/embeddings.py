@@ -68,13 +68,28 @@ def _table(op: Op) -> int:
 def _lookup_kinds(context: Context, lookups: Sequence[Op]) -> dict[int, str]:
     """Position: the index counts. Of the others the largest table holds the tokens, far smaller ones the segments."""
     flow = context.flow
-    kinds = {op.id: "position" for op in lookups if _is_position(context, _index(op))}
+    kinds = {op.id: "position" for op in _positions(context, lookups)}
     others = [op for op in lookups if op.id not in kinds]
     rows = {op.id: flow.values[_table(op)].shape[0] for op in others}
     for op in others:
         fixed = not flow.taint[_index(op)] & IDS
         kinds[op.id] = "segment" if fixed or rows[op.id] * 8 < max(rows.values()) else "token"
     return kinds
+
+
+def _positions(context: Context, lookups: Sequence[Op]) -> list[Op]:
+    """The lookups of positions. Token ids that happen to count up are told by what else there is: positions that the
+    model counts itself, or no other lookup that could be the tokens'.
+    """
+    flow = context.flow
+    found = [op for op in lookups if _is_position(context, _index(op))]
+    given = [op for op in found if flow.values[flow.through(_index(op), ("plumb", "view"))].kind == "input"]
+    if len(given) < len(found):
+        return [op for op in found if op not in given]
+    if given and len(found) == len(lookups):
+        tokens = max(given, key=lambda op: flow.values[_table(op)].shape[0])
+        return [op for op in found if op is not tokens]
+    return found
 
 
 def _is_position(context: Context, index: int) -> bool:

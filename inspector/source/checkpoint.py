@@ -5,7 +5,7 @@ Plain files only; no torch. A name that stands inside a file is never followed o
 
 from __future__ import annotations
 
-__all__ = ["INDEX", "adapter", "check_files", "counted", "shard_names", "some"]
+__all__ = ["INDEX", "adapter", "check_files", "counted", "holds_weights", "shard_names", "some"]
 
 import json
 from collections.abc import Sequence
@@ -16,6 +16,17 @@ from inspector.errors import ModelAtFault
 
 INDEX = "model.safetensors.index.json"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+
+
+def holds_weights(folder: Path) -> bool:
+    """Whether a folder holds files of weights, of any kind: one with pickles alone is refused later, and by name.
+
+    >>> holds_weights(Path("no such folder"))
+    False
+    """
+    if not folder.is_dir():
+        return False
+    return any(any(folder.glob(pattern)) for pattern in ("*.safetensors", INDEX, *_PICKLES))
 
 
 def check_files(folder: Path, name: str) -> None:

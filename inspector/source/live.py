@@ -94,7 +94,7 @@ class FactorySubject(Subject):
 
     def make(self, scenario: Scenario) -> torch.nn.Module:
         made, given = self.ready.pop(scenario, None) or self._call(scenario)
-        module = made.to(scenario.device, getattr(torch, scenario.dtype)).eval().requires_grad_(False)
+        module = _brought(made, scenario).eval().requires_grad_(False)
         module = module if given is None else by_name(module)
         self.given.clear()
         self.given[module] = given
@@ -191,6 +191,24 @@ def _alike(arguments: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
         return value.to(scenario.device, dtype if value.is_floating_point() else value.dtype)
 
     return {name: moved(value) for name, value in arguments.items()}
+
+
+def _brought(module: torch.nn.Module, scenario: Scenario) -> torch.nn.Module:
+    """The module where and in the format that is asked for.
+
+    transformers keeps tables that no checkpoint holds (rotary frequencies) in fp32, whatever format it loads a model
+    in; casting the module would cast them too, and make another model of it.
+    """
+    tables = [
+        (child, name, table)
+        for child in (module.modules() if hasattr(module, "_init_weights") else ())
+        for name, table in child.named_buffers(recurse=False)
+        if name in child._non_persistent_buffers_set  # noqa: SLF001
+    ]
+    module = module.to(scenario.device, getattr(torch, scenario.dtype))
+    for child, name, table in tables:
+        setattr(child, name, table.to(scenario.device))
+    return module
 
 
 def _module(made: Any, name: str) -> torch.nn.Module:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["settle_machine"]
+__all__ = ["arithmetic", "settle_machine"]
 
 from dataclasses import replace
 
 from inspector.errors import UsageError
-from inspector.records import Scenario
+from inspector.records import Plain, Scenario
 
 _DTYPES = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32"}
 _KNOWN_DTYPES = ("bfloat16", "float16", "float32", "float64")
@@ -29,6 +29,29 @@ def settle_machine(scenario: Scenario) -> tuple[Scenario, tuple[str, ...]]:
     if scenario.weights != "none" and scenario.device == "meta":
         return replace(scenario, device="cpu"), ("device cpu, for weights have values",)
     return scenario, ()
+
+
+def arithmetic() -> tuple[tuple[str, Plain], ...]:
+    """Settings of torch that change how numbers are added up.
+
+    >>> dict(arithmetic())["float32_matmul_precision"]
+    'highest'
+    """
+    import torch
+
+    products = torch.backends.cuda.matmul
+    flags: dict[str, Plain] = {
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "threads": torch.get_num_threads(),
+    }
+    if torch.cuda.is_available():
+        flags |= {
+            "allow_tf32": products.allow_tf32,
+            "allow_bf16_reduced_precision_reduction": products.allow_bf16_reduced_precision_reduction,
+            "allow_fp16_reduced_precision_reduction": products.allow_fp16_reduced_precision_reduction,
+        }
+    return tuple(flags.items())
 
 
 def _check_sizes(scenario: Scenario) -> None:

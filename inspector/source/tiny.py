@@ -187,17 +187,24 @@ def _try(module: torch.nn.Module, config: Any, scenario: Scenario) -> None:
         raise InspectorError("its output is not finite")
 
 
+_GAIN = 1.25
+"""What matrices multiply the size of a vector by: with 1, the attention of a post-norm model is nearly uniform."""
+
+
 def randomise(module: torch.nn.Module, seed: int) -> None:
-    """Matrices of unit gain, vectors off their special values, tables of unit size: the same on every machine."""
+    """Matrices of a little more than unit gain, vectors off their special values, tables of unit size: the same on every machine."""
     import torch
+    from transformers.pytorch_utils import Conv1D
 
     generator = torch.Generator().manual_seed(seed)
     tables = {id(child.weight) for child in module.modules() if isinstance(child, torch.nn.Embedding)}
+    turned = {id(child.weight) for child in module.modules() if isinstance(child, Conv1D)}
     with torch.no_grad():
         for parameter in module.parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             if parameter.dim() < 2:
                 parameter.add_(0.3 * noise.to(parameter.dtype))
             else:
-                gain = 1.0 if id(parameter) in tables else parameter.shape[-1] ** -0.5
+                inputs = parameter.shape[0 if id(parameter) in turned else -1]
+                gain = 1.0 if id(parameter) in tables else _GAIN * inputs**-0.5
                 parameter.copy_(noise * gain)

@@ -65,13 +65,14 @@ class Again(Watcher):
         self._wanted = wanted
         self._uses = Counter(wanted.uses)
         self._whole = whole
+        self._done = 0
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        before = len(self.records)
         out = super().__torch_function__(func, types, args, kwargs)
-        for index in range(before, len(self.records)):
+        while self._done < len(self.records):  # what ran inside an expanded function has come by already
+            index, self._done = self._done, self._done + 1
             raw = self.records[index]
             self._same(index, raw)
             if index == len(self.records) - 1:

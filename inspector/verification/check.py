@@ -19,7 +19,7 @@ from inspector.verification.claims import Claimed
 from inspector.verification.compare import exactly, joined
 from inspector.verification.matching import Matching, does_nothing
 from inspector.verification.numbers import compared
-from inspector.verification.operands import Bound, Reader, Taker, entering
+from inspector.verification.operands import Bound, Reader, Taker, entering, word
 from inspector.verification.origins import hands_on
 from inspector.verification.plan import Plan
 from inspector.verification.probe import Probe
@@ -108,7 +108,7 @@ class Checker:
     # values
 
     def _values(self, stage: Stage, steps: Sequence[Step], bound: Bound, held: Held) -> list[Judged]:
-        missing = dict.fromkeys(name for name, source in entering(steps) if source not in bound.operands)
+        missing = dict.fromkeys(word(name) for name, source in entering(steps) if source not in bound.operands)
         if missing:
             return [Judged(None, None, f"it does not read {', '.join(missing)}")]
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Bound", "Reader", "Taker", "entering"]
+__all__ = ["Bound", "Reader", "Taker", "entering", "word"]
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -51,7 +51,7 @@ class Reader:
         operands = {source: self._claimed.weights[str(source.ref)] for _, source in needed if source.kind == "weight"}
         links = [*weights]
         for (name, source), value in pairs:
-            links.append(Link(name, self.said(source), self._from(value, source), value is None or intact(value)))
+            links.append(Link(word(name), self.said(source), self._from(value, source), value is None or intact(value)))
             if value is not None:
                 operands[source] = self._shaped(held(value), source)
         links += [Link("", "nothing", self._origin_text(value)) for value in self._surplus(stage, pairs)]
@@ -68,7 +68,7 @@ class Reader:
                 wanted = self._claimed.weights[str(source.ref)]
                 same = next((name for name, tensor in read.items() if tensor is wanted), None)
                 read.pop(same or "", None)
-                links.append(Link(argument, str(source.ref), str(source.ref) if same else "nothing"))
+                links.append(Link(word(argument), str(source.ref), str(source.ref) if same else "nothing"))
         left = list(read)
         for place, link in enumerate(links):
             if link.broken and left:
@@ -192,7 +192,7 @@ class Taker:
             else:
                 value = int(source.ref)
                 operands[source] = allowed_of(held(value)) if name == "allowed" else held(value)
-                links.append(Link(name, "", "", intact(value)))
+                links.append(Link(word(name), "", "", intact(value)))
         return Bound(operands, tuple(link for link in links if link.broken))
 
 
@@ -205,6 +205,16 @@ def entering(steps: Sequence[Step]) -> Iterable[tuple[str, Source]]:
             if (source.kind != "step" or source.ref not in inside) and source not in seen:
                 seen.add(source)
                 yield name, source
+
+
+def word(argument: str) -> str:
+    """An argument of a reference function as a reader knows it.
+
+    >>> word("past_BGPK"), word("weight")
+    ('past', 'weight')
+    """
+    name, _, axes = argument.rpartition("_")
+    return name if name and axes.isupper() else argument
 
 
 def _nothing(value: int) -> Tensor:

@@ -154,7 +154,7 @@ def test_torch_names_of_devices_and_formats_are_understood(ran: list[Any]) -> No
 
 def test_importing_inspector_offers_the_verbs() -> None:
     assert inspector.shapes is verbs.shapes
-    assert dir(inspector) == ["__version__", *verbs.__all__]
+    assert dir(inspector) == sorted(["__version__", *verbs.__all__])
     with pytest.raises(AttributeError, match="no attribute 'shape'"):
         _ = inspector.shape
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+import torch
 
 from inspector.verification.report import Report
 
@@ -100,3 +103,10 @@ def test_excess_of_gelu_new_is_a_finding(verified):
     assert list(found) == ["mlp.activation"]
     assert "times what one rounding allows" in found["mlp.activation"]
     assert verified("gpt2", dtype="float32").findings == ()
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("name", ["bert", "gpt2", "llama"])
+def test_token_ids_that_count_up_are_still_tokens(ready, report_of, name, rows):
+    run = replace(ready(name), inputs=lambda: {"input_ids": torch.arange(12 * rows).reshape(rows, 12)})
+    require_clean(report_of(run))

@@ -1,0 +1,102 @@
+"""One parity run, from what a user gave to a report."""
+
+from __future__ import annotations
+
+__all__ = ["Ran", "checked", "set_up"]
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from inspector.errors import TraceFailed
+from inspector.records import Scenario
+
+if TYPE_CHECKING:
+    from inspector.source.prepared import Prepared
+    from inspector.verification.claims import Claimed
+    from inspector.verification.report import Report
+    from inspector.verification.verify import Running
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What is needed to run a model and to know what is claimed of it.
+
+    claimed: inputs -> what the reference forward claims of them; None where there is none, and `missing` says why.
+    """
+
+    running: Running
+    prepared: Prepared
+    claimed: Callable[[Mapping[str, Any]], Claimed] | None
+    missing: str
+    notes: tuple[str, ...]
+
+
+def set_up(
+    model: Any, inputs: Any, scenario: Scenario, weights: str | None, *, twin: bool, progress: Progress | None
+) -> Ran:
+    """The model with its values, once it is known to give the same answer twice."""
+    if progress:
+        progress("building the model")
+    from inspector.source.prepared import prepare
+    from inspector.tracing.run import at_fault, model_info, unchanged
+    from inspector.tracing.steady import require_steady
+    from inspector.verification.verify import Running
+
+    found = prepare(model, inputs, scenario, weights, twin=twin)
+    with unchanged(found.module), at_fault(found.subject, "running the model"):
+        notes = require_steady(found.module, found.inputs)
+    info = model_info(found.subject, found.module)
+    info = replace(info, model_type=found.model_type)
+    running = Running(found.module, found.inputs, found.scenario, info, found.subject.claims)
+    claimed, missing = _claimed(found)
+    return Ran(running, found, claimed, missing, (*found.notes, *notes, *((missing,) if missing else ())))
+
+
+def checked(ran: Ran, progress: Progress | None) -> Report:
+    """Every stage of one forward, held against its reference."""
+    from inspector.source.machine import arithmetic
+    from inspector.tracing.run import unchanged
+    from inspector.verification.verify import verify
+
+    with unchanged(ran.running.module):
+        report = _unreferenced(ran) if ran.claimed is None else verify(ran.running, ran.claimed, progress)
+    if not report.rows:
+        raise TraceFailed(f"{ran.prepared.subject.name}: the forward pass ran no op", hint="there is nothing to check")
+    return replace(report, notes=(*ran.notes, *report.notes), flags=report.flags or arithmetic())
+
+
+def _claimed(found: Prepared) -> tuple[Callable[[Mapping[str, Any]], Claimed] | None, str]:
+    """Who claims what the model should do; None with the reason where nobody does."""
+    from inspector.reference.weights import NotCovered
+    from inspector.verification.claims import claimed_by
+
+    def claimed(inputs: Mapping[str, Any]) -> Claimed | None:
+        return claimed_by(found.model_type, found.module, found.config, inputs)
+
+    try:
+        if claimed(found.inputs()) is not None:
+            return claimed, ""  # type: ignore[return-value]  # asked a second time, it has the same answer
+    except NotCovered as error:
+        return None, f"no stage was checked: {error.what}{f' ({error.why})' if error.why else ''}"
+    kind = f"the model type {found.model_type}" if found.model_type else "a model without a transformers config"
+    return None, f"no stage was checked: there is no reference forward for {kind}"
+
+
+def _unreferenced(ran: Ran) -> Report:
+    """The stages by name. None of them is checked."""
+    from inspector.verification.plan import plan
+    from inspector.verification.report import Report, Row
+    from inspector.vocabulary import EXEMPT
+
+    run = ran.running
+    seen = plan(run.module, run.inputs(), run.scenario, run.info, run.claims)
+    rows = []
+    for stage in seen.stages:
+        exempt = stage.path in EXEMPT or stage.section == "layout"
+        dtype = seen.trace.values[stage.outputs[0]].dtype if stage.outputs else ""
+        row = Row(stage.path, stage.operand, stage.layer, "exempt" if exempt else "unchecked", dtype=dtype)
+        rows.append(replace(row, module=seen.graph.module(stage), place=stage.index))
+    return Report(run.info, run.scenario, tuple(rows), tool=seen.trace.tool)
