@@ -55,17 +55,36 @@ def set_up(
     return Ran(running, found, claimed, missing, (*found.notes, *notes, *((missing,) if missing else ())))
 
 
-def checked(ran: Ran, progress: Progress | None) -> Report:
-    """Every stage of one forward, held against its reference."""
+_SMALL = 64 * 2**20
+"""Bytes of weights in float64 up to which the reference forward is always run as a whole, too."""
+
+
+def checked(ran: Ran, progress: Progress | None, *, whole: bool = False) -> Report:
+    """Every stage of one forward, held against its reference. whole: the answers too, however large the model is."""
     from inspector.source.machine import arithmetic
     from inspector.tracing.run import unchanged
     from inspector.verification.verify import verify
 
     with unchanged(ran.running.module):
-        report = _unreferenced(ran) if ran.claimed is None else verify(ran.running, ran.claimed, progress)
+        report = _unreferenced(ran) if ran.claimed is None else verify(ran.running, ran.claimed, progress, power=True)
     if not report.rows:
         raise TraceFailed(f"{ran.prepared.subject.name}: the forward pass ran no op", hint="there is nothing to check")
-    return replace(report, notes=(*ran.notes, *report.notes), flags=report.flags or arithmetic())
+    report = replace(report, notes=(*ran.notes, *report.notes), flags=report.flags or arithmetic())
+    return _with_answers(report, ran, whole=whole)
+
+
+def _with_answers(report: Report, ran: Ran, *, whole: bool) -> Report:
+    """With how far the answers are from float64: shown, never judged."""
+    if ran.claimed is None:
+        return report
+    from inspector.tracing.run import unchanged
+    from inspector.verification.whole import whole_of
+
+    with unchanged(ran.running.module):
+        found = whole_of(ran.running) if whole else whole_of(ran.running, limit=_SMALL)
+    if isinstance(found, str):
+        return replace(report, notes=(*report.notes, f"the answers were not compared: {found}")) if whole else report
+    return replace(report, whole=tuple((f"{one.name} {one.unit}".strip(), one.value) for one in found))
 
 
 def _claimed(found: Prepared) -> tuple[Callable[[Mapping[str, Any]], Claimed] | None, str]:

@@ -5,18 +5,19 @@ from __future__ import annotations
 __all__ = ["Mutation", "Parity", "ParityError", "assert_parity", "parity"]
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from inspector.api.asking import scenario
 from inspector.api.results import Result
 from inspector.errors import InspectorError, UsageError
-from inspector.records import Padding
+from inspector.records import Padding, Scenario
 
 if TYPE_CHECKING:
     from inspector.api.baseline import Baseline
     from inspector.api.checking import Ran
+    from inspector.api.versus import Versus
     from inspector.render.document import Document
     from inspector.verification.mutants.report import MutantReport, MutantRow
     from inspector.verification.report import Report, Row
@@ -181,12 +182,15 @@ def parity(
     head: bool | None = None,
     twin: bool = False,
     mutants: bool = False,
+    against: Any = None,
+    compare: str | Sequence[str] | None = None,
     strict: bool = False,
     every: bool = False,
+    whole: bool = False,
     baseline: str | os.PathLike[str] | None = None,
     update_baseline: bool = False,
     progress: Progress | None = None,
-) -> Parity | Mutation:
+) -> Parity | Mutation | Versus:
     """Run a model once and hold every stage of it against a reference in float64, on what the stage itself read.
 
     >>> import inspector
@@ -200,14 +204,18 @@ def parity(
     weights: None, "random", "checkpoint" or a folder. twin: a small copy of the same config instead, which is also
         taken where the model does not fit into memory, and then said.
     mutants: make known mistakes in the model, one after the other, and see whether each is noticed at its stage.
+    against: another implementation, a module or what `model` can be: it gets the weights of the first and the same
+        tokens, and the first stage that gives something else is named.
+    compare: the same model under several settings, `"eager,sdpa"`, `"float32,bfloat16"`, `"cpu,cuda"`, or
+        `"prefill,decode"`: steps with a cache against the whole forward.
     strict: a stage that this number format cannot tell from a wrong one is a failure.
+    whole: hold the answers of a large model against the reference forward too; of a small one they always are.
     baseline: a file with what came out before, and with waivers; update_baseline: write it.
     every: each stage by itself in text too. The other options are those of `shapes`.
     """
     if update_baseline and baseline is None:
         raise UsageError("there is no baseline to update", hint="name the file: --baseline FILE --update-baseline")
-    if mutants and (baseline is not None or strict):
-        raise UsageError("mutants are judged by themselves", hint="leave --baseline and --strict out")
+    _require_one_question(mutants, against, compare, judged=strict or baseline is not None)
     given = scenario(
         batch=batch,
         seq=seq,
@@ -220,13 +228,16 @@ def parity(
         weights="random" if device != "meta" else None,
         head=head,
     )
+    if against is not None or compare is not None:
+        asked = inputs, given, weights
+        return _versus(model, against, compare, asked, twin=twin, every=every, progress=progress)
     before = _before(baseline, update=update_baseline)
     from inspector.api.checking import checked, set_up
 
     ran = set_up(model, inputs, given, weights, twin=twin, progress=progress)
     if mutants:
         return _mutated(ran, progress)
-    report = checked(ran, progress)
+    report = checked(ran, progress, whole=whole)
     if baseline is not None:
         report = _held_against(report, baseline, before)
     return Parity(report, strict, every)
@@ -241,8 +252,8 @@ def assert_parity(model: Any, inputs: Any = None, **options: Any) -> Parity:
 
     The options are those of `parity`. A run in which something was not checked proves nothing, and raises too.
     """
-    if options.get("mutants"):
-        raise UsageError("mutants are not asserted", hint="look at inspector.parity(model, mutants=True).exit_code")
+    if any(options.get(name) for name in ("mutants", "against", "compare")):
+        raise UsageError("only parity itself is asserted", hint="look at inspector.parity(...).exit_code")
     result = parity(model, inputs, **options)
     assert isinstance(result, Parity)
     if result.exit_code:
@@ -250,6 +261,34 @@ def assert_parity(model: Any, inputs: Any = None, **options: Any) -> Parity:
 
         raise ParityError(complaint(result.report, strict=result.strict), result)
     return result
+
+
+def _require_one_question(mutants: bool, against: Any, compare: Any, *, judged: bool) -> None:
+    questions = {"--mutants": mutants, "--against": against is not None, "--compare": compare is not None}
+    asked = [name for name, is_asked in questions.items() if is_asked]
+    if len(asked) > 1:
+        raise UsageError(f"{' and '.join(asked)} are two questions", hint="ask one at a time")
+    if asked and judged:
+        raise UsageError(f"{asked[0]} is judged by itself", hint="leave --baseline and --strict out")
+
+
+def _versus(
+    model: Any,
+    other: Any,
+    settings: Any,
+    asked: tuple[Any, Scenario, str | None],
+    *,
+    twin: bool,
+    every: bool,
+    progress: Progress | None,
+) -> Versus:
+    from inspector.api import versus
+
+    if other is not None:
+        pairs = [versus.against(model, other, *asked, twin=twin, progress=progress)]
+    else:
+        pairs = versus.compare(model, settings, *asked, twin=twin, progress=progress)
+    return versus.Versus(tuple(report for report, _ in pairs), tuple(title for _, title in pairs), every)
 
 
 def _one(attention: str) -> str:

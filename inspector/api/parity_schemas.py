@@ -101,6 +101,42 @@ _MISTAKE = record(
     }
 )
 
+_PART = array(
+    record({"name": TEXT, "module": TEXT, "source": said(TEXT, "where its class is written, file:line")}),
+)
+
+_PAIRED_STAGE = record(
+    {
+        "pair": said(COUNT, "index into `pairs`"),
+        "stage": TEXT,
+        "layer": MAYBE_COUNT,
+        "role": TEXT,
+        "operand": TEXT,
+        "verdict": {"enum": list(_PARITY_VERDICTS)},
+        "rho": said(_NUMBER, "largest difference as a share of what both sides may be off by"),
+        "max_abs_error": _NUMBER,
+        "a": _PART,
+        "b": _PART,
+        "dtypes": _NAMES,
+        "differences": array(record({"name": TEXT, "a": _PLAIN, "b": _PLAIN})),
+        "culprit": said(TEXT, "what differs, in words"),
+        "reason": said(TEXT, "why it was not compared"),
+    }
+)
+
+_PAIR = record(
+    {
+        "title": TEXT,
+        "verdict": _RUN_VERDICT,
+        "sentence": TEXT,
+        "replayed": said({"enum": ["a", "b"]}, "whose stages ran on what the other read"),
+        "whole": said(array(record({"name": TEXT, "value": _NUMBER, "unit": TEXT})), "end to end: shown, never judged"),
+        "ungiven": said(_NAMES, "parameters of B that got nothing of A"),
+        "unused": said(_NAMES, "parameters of A that B has no place for"),
+        "notes": _NAMES,
+    }
+)
+
 PARITY: dict[str, Schema] = {
     "parity": document(
         "inspector/parity/1",
@@ -122,6 +158,23 @@ PARITY: dict[str, Schema] = {
                     **dict.fromkeys(("total", "equivalent", "caught", "localised"), COUNT),
                     "verdict": _RUN_VERDICT,
                     "absent": said(_NAMES, "mistakes that cannot be made in this model"),
+                }
+            ),
+        },
+    ),
+    "parity-against": document(
+        "inspector/parity-against/1",
+        {
+            "tool": TOOL,
+            "models": said(array(ASKED_MODEL, 2), "A and B of each pair"),
+            "pairs": array(_PAIR, 1),
+            "rows": array(_PAIRED_STAGE),
+            "summary": record(
+                {
+                    **dict.fromkeys(_PARITY_VERDICTS, COUNT),
+                    "verdict": _RUN_VERDICT,
+                    "first_failure": MAYBE_TEXT,
+                    "elements": COUNT,
                 }
             ),
         },

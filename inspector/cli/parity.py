@@ -23,6 +23,8 @@ Examples:
   inspector parity ./checkpoint --dtype bfloat16 --attention sdpa
   inspector parity llama-3-8b --twin           a small copy of the same config
   inspector parity gpt2 --past 16 --seq 1      one step of decoding
+  inspector parity gpt2 --against mypackage.model:build
+  inspector parity gpt2 --compare eager,sdpa   also float32,bfloat16 and prefill,decode
   inspector parity gpt2 --mutants              is every known mistake noticed?
   inspector parity ./checkpoint --baseline parity.json --update-baseline
 
@@ -44,11 +46,16 @@ Exit code: 0 all is as claimed, 1 something fails, 3 something was not checked.
 @model_argument
 @click.option("--twin", is_flag=True, help="Check a small copy of the same config, with random weights.")
 @click.option("--mutants", is_flag=True, help="Make known mistakes in MODEL; exit 1 if one goes unnoticed.")
+@click.option("--against", metavar="MODEL", help="Hold another implementation against MODEL, stage by stage.")
+@click.option(
+    "--compare", metavar="A,B", help="MODEL under settings: eager,sdpa or float32,bfloat16 or prefill,decode."
+)
 @click.option("--strict", is_flag=True, help="Exit 1 if a stage cannot be told from a wrong one.")
 @click.option(
     "--baseline", metavar="FILE", type=click.Path(dir_okay=False), help="What came out before, and what is waived."
 )
 @click.option("--update-baseline", is_flag=True, help="Write what comes out to that FILE; waivers stay.")
+@click.option("--whole", is_flag=True, help="Hold the answers of a large model against the reference forward too.")
 @click.option("--all", "every", is_flag=True, help="Show every stage of every layer by itself.")
 @values_options(batch=3, seq=31)
 @output_options

@@ -102,10 +102,19 @@ def _figures(report: Report) -> Iterator[tuple[str, Cell]]:
     if report.power:
         yield "probe", cell(*(f"{name} {figure(value)}" for name, value in report.power))
     if report.whole:
-        yield "end to end", cell(*(f"{name} {_plain(value)}" for name, value in report.whole))
+        yield "end to end", cell(*_answers(dict(report.whole)))
     if report.flags:
         yield "torch", cell(*(f"{name} {_plain(value)}" for name, value in report.flags))
     yield "rho", cell("the largest error as a share of what is allowed; 1 is the limit")
+
+
+def _answers(found: dict[str, Any]) -> Iterator[str]:
+    """How far each answer is from float64, and how far the reference is from it in the same format."""
+    for answer in dict.fromkeys(name.partition(": ")[0] for name in found):
+        ratio = f"{found[f'{answer}: error over that']:.2g} times the reference's own in this format"
+        yield f"{answer} off by {found[f'{answer}: max abs error']:.2g}, {ratio}"
+        if f"{answer}: mean divergence nats" in found:
+            yield f"next token off by {found[f'{answer}: mean divergence nats']:.2g} nats"
 
 
 def _plain(value: Any) -> str:

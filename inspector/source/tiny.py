@@ -187,7 +187,7 @@ def _try(module: torch.nn.Module, config: Any, scenario: Scenario) -> None:
         raise InspectorError("its output is not finite")
 
 
-_GAIN = 1.25
+_GAIN = 1.5
 """What matrices multiply the size of a vector by: with 1, the attention of a post-norm model is nearly uniform."""
 
 
@@ -203,7 +203,7 @@ def randomise(module: torch.nn.Module, seed: int) -> None:
         for parameter in module.parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             if parameter.dim() < 2:
-                parameter.add_(0.3 * noise.to(parameter.dtype))
+                parameter.copy_(parameter.float() + 0.3 * noise)  # rounded once, whatever the format
             else:
                 inputs = parameter.shape[0 if id(parameter) in turned else -1]
                 gain = 1.0 if id(parameter) in tables else _GAIN * inputs**-0.5

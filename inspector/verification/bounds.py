@@ -18,7 +18,7 @@ from torch import Tensor
 
 from inspector.reference.activations import activate
 from inspector.reference.attention import contract, scale, scores, softmax, weighted_sum
-from inspector.reference.experts import combine, expert_linear
+from inspector.reference.experts import combine, combine_sorted, expert_linear, grouped_linear
 from inspector.reference.frequencies import RopeScaling, inverse_frequencies
 from inspector.reference.projections import linear, linear_heads
 from inspector.reference.rope import rotate
@@ -155,7 +155,8 @@ def _shares(case: Case) -> Tensor:
 def _combine(case: Case) -> Tensor:
     """Each answer weighed and rounded, then added up."""
     one, active = case.arithmetic, case.attributes["active"]
-    size = combine(**{name: tensor.abs() for name, tensor in case.operands.items()}, active=active)
+    function = combine_sorted if "back_M" in case.operands else combine
+    size = function(**{name: tensor.abs() for name, tensor in case.operands.items()}, active=active)
     return (active + 2) * one.u * size + one.tiny
 
 
@@ -225,6 +226,14 @@ def _rope_table(case: Case) -> tuple[Tensor, ...]:
     return tuple(share * (4 * angles + 2) + one.u * table.abs() for table in case.expected)
 
 
+def _complex_table(case: Case) -> Tensor:
+    bounds = _rope_table(
+        case._replace(attributes={**case.attributes, "layout": "single"}, expected=case.expected[0].unbind(-1))
+    )
+    assert isinstance(bounds, tuple)
+    return torch.stack(bounds, -1)
+
+
 def _softmax(case: Case) -> Tensor:
     one, scores = case.arithmetic, case.first
     behind = scores.amax(-1, keepdim=True) - scores
@@ -257,16 +266,17 @@ def _fused(case: Case) -> Tensor:
     one, o = case.arithmetic, case.operands
     q, k, v, allowed = o["q_BHSK"], o["k_BHTK"], o["v_BHTK"], o.get("allowed")
     factor = case.attributes.get("factor") or q.shape[-1] ** -0.5
-    s = scale(scores(q, k), factor)
+    s = scale(scores(q, k), factor) + o.get("bias", 0.0)
     size = scale(scores(q.abs(), k.abs()), abs(factor))
     masked = s if allowed is None else torch.where(allowed, s, -torch.inf)
     p = softmax(masked, empty="zero")
     rounded = 2 * one.u * (1 + one.u) if case.composite else 0.0
-    error = one.gamma(q.shape[-1]) * size + (3 * one.a + rounded) * s.abs()
+    narrowed = 2 * one.u if case.attributes.get("narrowed") else 0.0  # queries, keys and values rounded as they enter
+    error = (one.gamma(q.shape[-1]) + narrowed) * size + (3 * one.a + rounded) * s.abs()
     error = error if allowed is None else torch.where(allowed, error, 0.0)
     behind = torch.where(p > 0, (masked.amax(-1, keepdim=True) - masked).nan_to_num(0.0, 0.0, 0.0), 0.0)
     keys = k.shape[-2]
-    share = 2 * error.amax(-1, keepdim=True) + one.u + 2 * one.gamma(keys) + one.a * (behind + 8)
+    share = 2 * error.amax(-1, keepdim=True) + one.u + narrowed + 2 * one.gamma(keys) + one.a * (behind + 8)
     reach = torch.einsum("bhst,bhtk->bhsk", p * share, v.abs())
     return reach + one.u * case.expected[0].abs() + one.tiny * (1 + v.abs().sum(-2, keepdim=True))
 
@@ -335,6 +345,7 @@ BOUNDS: dict[str, Bound] = {
             "experts.choose",
             "experts.copies",
             "experts.of_chosen",
+            "experts.sorted_by_expert",
             "positions.counted",
             "positions.relative_bias",
             "positions.position_ids",
@@ -348,7 +359,9 @@ BOUNDS: dict[str, Bound] = {
     "norms.l2_norm": _rms_norm,
     "projections.linear": _linear,
     "projections.linear_heads": lambda case: _contraction(case, linear_heads, case.operands["x"].shape[-1] + 1),
+    "layout.rounded": _rounded,
     "rope.rope_table": _rope_table,
+    "rope.complex_table": _complex_table,
     "rope.rotate": _rotate,
     "rope.rotate_complex": _rotate_complex,
     "attention.scores": _scores,
@@ -357,16 +370,20 @@ BOUNDS: dict[str, Bound] = {
     "attention.add_bias": _rounded,
     "attention.add_terms": _terms,
     "attention.contract": _contract,
-    "positions.alibi_of_mask": lambda case: _rounded(case, 4),
+    "positions.alibi_of_places": lambda case: _rounded(case, 4),
     "attention.softmax": _softmax,
     "attention.weighted_sum": _weighted_sum,
     "attention.attend": _fused,
     "activations.activate": _activation,
+    "activations.clamp": _rounded,
+    "activations.shift": _rounded,
     "feedforward.multiply": _rounded,
     "feedforward.add": _rounded,
     "feedforward.add_all": _sum,
     "experts.probabilities": _softmax,
     "experts.shares": _shares,
+    "experts.grouped_linear": lambda case: _contraction(case, grouped_linear, case.operands["x_MI"].shape[-1] + 1),
+    "experts.combine_sorted": _combine,
     "experts.expert_linear": lambda case: _contraction(case, expert_linear, case.operands["x_MI"].shape[-1] + 1),
     "experts.combine": _combine,
     "outputs.pooler": _pooler,

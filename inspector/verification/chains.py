@@ -124,6 +124,16 @@ _RULES: dict[str, Callable[[Case, Errors], Tensor]] = {
     "activations.activate": _elementwise,
     "norms.layer_norm": _norm,
     "norms.rms_norm": _norm,
-    **dict.fromkeys(("feedforward.add", "feedforward.add_all", "attention.add_bias", "attention.add_terms"), _total),
+    **dict.fromkeys(
+        (
+            "feedforward.add",
+            "activations.clamp",
+            "activations.shift",
+            "feedforward.add_all",
+            "attention.add_bias",
+            "attention.add_terms",
+        ),
+        _total,
+    ),
 }
 """Reference function -> what errors of its arguments become in its result, on the safe side."""

@@ -23,7 +23,8 @@ from inspector.verification.operands import Bound, Reader, Taker, entering, word
 from inspector.verification.origins import hands_on
 from inspector.verification.plan import Plan
 from inspector.verification.probe import Probe
-from inspector.verification.report import Check, Link, Row, Verdict
+from inspector.verification.report import Attribute, Check, Link, Row, Verdict
+from inspector.verification.telling import Telling
 from inspector.verification.values import Judged, Values, function_of, judged, pieces, values_of
 from inspector.vocabulary import EXEMPT, UNKNOWN
 
@@ -33,20 +34,23 @@ Held = Callable[[int], Tensor]
 class Checker:
     """Makes one row of each stage. calls, elements: how often the reference ran, and how many values it judged."""
 
-    def __init__(self, plan: Plan, claimed: Claimed, matching: Matching) -> None:
+    def __init__(self, plan: Plan, claimed: Claimed, matching: Matching, telling: Telling | None = None) -> None:
         self._plan, self._claimed, self._matching = plan, claimed, matching
         self._reader = Reader(plan, claimed, matching) if claimed.wired else Taker(claimed)
         self.calls = 0
         self.elements = 0
         self.probe = Probe()
+        self._telling = telling
+        self._last: tuple[Values, Tensor] | None = None
 
     def row(self, stage: Stage, held: Held, intact: Callable[[int], bool]) -> Row:
         """The verdict on one stage. held: value id -> tensor, read only. intact: whether it is as it was made."""
         steps = self._matching.steps.get(stage.index)
         if steps is None:
             return self._unclaimed(stage, held)
+        self._last = None
         bound = self._without_mask(stage, steps, self._reader.read(stage, steps, held, intact))
-        numbers = compared(dict(attributes(self._plan.graph, stage)), steps, self._claimed.where)
+        numbers = self._numbers(stage, steps)
         wrong = [_said(link) for link in bound.links if link.broken]
         wrong += [f"{one.name} is {one.executed}, claimed is {one.claimed}" for one in numbers if one.differs]
         found = self._values(stage, steps, bound, held)
@@ -56,7 +60,27 @@ class Checker:
         verdict: Verdict = "fail" if wrong else "unchecked" if open_ else "unclaimed" if unsaid else "pass"
         culprit = "; ".join(dict.fromkeys(wrong)) or open_ or unsaid
         row = self._made(stage, verdict, check=_worst(found), attributes=numbers, wiring=bound.links, culprit=culprit)
-        return replace(row, finding=next((one.outcome.finding for one in found if one.outcome is not None), ""))
+        row = replace(row, finding=next((one.outcome.finding for one in found if one.outcome is not None), ""))
+        return self._weighed(row, {one.name for one in numbers if one.executed is not None})
+
+    def _weighed(self, row: Row, numbers: set[str]) -> Row:
+        """The row, with which wrong formulas would have been told, or which one it was."""
+        if self._telling is None or self._last is None or row.check is None:
+            return row
+        values, got = self._last
+        if row.verdict == "fail":
+            return replace(row, looks_like=self._telling.looks_like(values, got) if row.check.rho > 1 else "")
+        found = self._telling.power(values, got, numbers)
+        blind = row.verdict == "pass" and bool(found.alive)
+        culprit = f"this run cannot tell it from {', '.join(found.alive)}" if blind else row.culprit
+        return replace(row, mutants=found, verdict="undetermined" if blind else row.verdict, culprit=culprit)
+
+    def _numbers(self, stage: Stage, steps: Sequence[Step]) -> tuple[Attribute, ...]:
+        """The claimed numbers beside the executed ones; what nobody claims is not held against anything."""
+        open_ = {name for step in steps for name in self._claimed.open.get(step.index, ())}
+        open_ |= {"function"} if "kind" in open_ else set()
+        found = compared(dict(attributes(self._plan.graph, stage)), steps, self._claimed.where)
+        return tuple(one for one in found if one.name not in open_)
 
     def missing(self, step: Step) -> Row | None:
         """The row of a claimed step for which nothing ran; None where it would have changed nothing."""
@@ -134,7 +158,9 @@ class Checker:
             self._look(values)
             for value in told:
                 got = self._wide_enough(held(value))
-                parts[value].append(judged(values, got[..., columns] if columns.start is not None else got))
+                got = got[..., columns] if columns.start is not None else got
+                parts[value].append(judged(values, got))
+                self._last = self._last or (values, got)
         return [self._joined(value, parts[value], starts, held(value)) for value in told]
 
     def _wide_enough(self, got: Tensor) -> Tensor:
@@ -166,11 +192,14 @@ class Checker:
         read = [
             value
             for value in stage.outputs
-            if value in flow.leaving
-            or any(
-                graph.stages[graph.stage_of[user]].path not in EXEMPT
-                for user in flow.users[value]
-                if user not in inside
+            if value not in stage.inputs  # what it only hands on
+            and (
+                value in flow.leaving
+                or any(
+                    flow.live[user] and graph.stages[graph.stage_of[user]].path not in EXEMPT
+                    for user in flow.users[value]
+                    if user not in inside
+                )
             )
         ]
         return read or list(stage.outputs[:1])
@@ -184,7 +213,7 @@ class Checker:
     def _without_mask(self, stage: Stage, steps: Sequence[Step], bound: Bound) -> Bound:
         """A kernel that was given no mask sees everything, or with `is_causal` what stands before, by its own rule."""
         mask = next((source for step in steps for name, source in step.sources if name == "allowed"), None)
-        if mask is None or mask in bound.operands or stage.role != "fused":
+        if not self._claimed.wired or mask is None or mask in bound.operands or stage.role != "fused":
             return bound
         implied = self._implied(stage, steps, bound)
         claimed = self._claimed.known[int(mask.ref), mask.output]

@@ -73,7 +73,14 @@ def _not_finite(got: Tensor, expected: Tensor, bound: Tensor, skip: Tensor | Non
     same = same if skip is None else same | skip
     odd = ~got.isfinite() & ~same
     error = (got - expected).abs().masked_fill(same, 0.0).nan_to_num(math.inf, math.inf)
-    check = _check("bound", torch.where(error == 0, 0.0, error / bound), error, got, expected, bound)
+    check = _check(
+        "bound",
+        torch.where(error == 0, 0.0, (error / bound).nan_to_num(math.inf, math.inf)),
+        error,
+        got,
+        expected,
+        bound,
+    )
     return Outcome(check, f"{int(odd.sum())} values are not finite where they should be" if bool(odd.any()) else "")
 
 

@@ -50,7 +50,8 @@ def match(stages: Sequence[Stage], steps: Sequence[Step]) -> Matching:
 
 def by_stage(claimed: Claimed) -> Matching:
     """The pairing that claims without wiring come with: they were made stage by stage."""
-    steps = {stage: tuple(claimed.steps[index] for index in indices) for stage, indices in claimed.stages.items()}
+    by_index = {step.index: step for step in claimed.steps}
+    steps = {stage: tuple(by_index[index] for index in indices) for stage, indices in claimed.stages.items()}
     stage_of = {step.index: stage for stage, taken in steps.items() for step in taken}
     return Matching(steps, stage_of, ())
 

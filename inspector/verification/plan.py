@@ -7,7 +7,7 @@ from __future__ import annotations
 
 __all__ = ["Plan", "plan"]
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -50,10 +50,18 @@ class Plan:
         return wanted(
             self.run.watcher,
             [
-                ([order[op] for op in stage.ops], [raw[v] for v in (*stage.inputs, *stage.outputs, *stage.parameters)])
+                (
+                    [order[op] for op in self._working(stage)],
+                    [raw[v] for v in (*stage.inputs, *stage.outputs, *stage.parameters)],
+                )
                 for stage in self.stages
             ],
         )
+
+    def _working(self, stage: Stage) -> Sequence[int]:
+        """Its ops without idle calls on what it has made: those may run late, when somebody wrote into it already."""
+        ops, made = self.trace.ops, set(stage.outputs)
+        return [op for op in stage.ops if ops[op].effect != "noop" or not made.issuperset(ops[op].inputs)] or stage.ops
 
 
 def plan(

@@ -27,14 +27,14 @@ class Probe:
         self._spreads: list[float] = []
         self._entropies: list[float] = []
 
-    def see(self, p_BHST: Tensor) -> None:
-        """The probabilities of one layer, in float64; queries that see fewer than two keys say nothing."""
-        seen = p_BHST > 0
+    def see(self, probabilities: Tensor) -> None:
+        """The probabilities of one layer, (B, H, S, T) in float64; queries that see fewer than two keys say nothing."""
+        seen = probabilities > 0
         count = seen.sum(-1)
         rows = count > 1
         if not bool(rows.any()):
             return
-        p, seen, count = p_BHST[rows], seen[rows], count[rows]
+        p, seen, count = probabilities[rows], seen[rows], count[rows]
         logs = torch.where(seen, p, 1.0).log()
         mean = logs.sum(-1) / count
         spread = (torch.where(seen, logs - mean[:, None], 0.0).pow(2).sum(-1) / count).sqrt()

@@ -24,10 +24,11 @@ _LARGEST = 1 << 23
 """Elements of a weight beyond which a projection is checked in pieces: a float64 copy of a vocabulary is large."""
 
 _LINEAR, _MASK, _MASKED, _KERNEL = "projections.linear", "masks.build_mask", "attention.apply_mask", "attention.attend"
-_MASKS = frozenset({_MASK, "masks.build_masks"})
+_MASKS = frozenset({_MASK, "masks.build_masks", "masks.hidden_masks"})
+_HIDDEN, _BIASED = "attention.hide", "attention.add_bias"
 _NEEDED = frozenset({"attention.scores", "attention.softmax", "attention.weighted_sum"})
-_KNOWN = _NEEDED | {"attention.scale", "heads.repeat_kv", _MASKED}
-_SEEN = _MASKS | {"layout.viewed"}
+_KNOWN = _NEEDED | {"attention.add_bias", "attention.scale", "heads.repeat_kv", _MASKED}
+_SEEN = _MASKS | {"layout.viewed", "layout.rounded", "layout.arrange"}
 """Looking at the same values in another shape, and saying who may be seen, rounds nothing."""
 """What one kernel may be made of, so that its bound is known."""
 
@@ -146,7 +147,7 @@ def _one(values: Values, key: Key, got: Tensor) -> Outcome | str:
         return _several(values, key, got)
     if function_of(step) in _MASKS:
         return as_sets(got, expected.broadcast_to(got.shape))
-    if function_of(step) == _MASKED:
+    if function_of(step) in (_MASKED, _HIDDEN):
         return _masked(got, _fit(expected, got))
     case = values.case(got)
     bounds = bounds_of(function_of(step), case)
@@ -186,7 +187,7 @@ def _masked(got: Tensor, expected: Tensor) -> Outcome:
 def _several(values: Values, key: Key, got: Tensor) -> Outcome | str:
     """Several steps that ran as one."""
     names = {function_of(step): step for step in values.steps if function_of(step) not in _SEEN}
-    if function_of(values.steps[-1]) == _MASKED and len(names) == 1:
+    if function_of(values.steps[-1]) in (_MASKED, _HIDDEN) and len(names) == 1:
         return _masked(got, _fit(values.expected[key], got))
     if names.keys() == {"attention.scores", "attention.scale"}:
         return _scaled(values, names, got)
@@ -217,12 +218,13 @@ def _kernel(values: Values, names: Mapping[str, Step], got: Tensor) -> Outcome:
     operands = _kernel_operands(values, names)
     factor = names["attention.scale"].attribute("factor") if "attention.scale" in names else 1.0
     expected = values.expected[values.steps[-1].index, 0]
-    case = Case(operands, {"factor": factor}, (expected,), arithmetic_of(got.dtype, got.device))
-    bounds = bounds_of(_KERNEL, case)
+    narrowed = any(function_of(step) == "layout.rounded" for step in values.steps)
+    arithmetic = arithmetic_of(got.dtype, got.device)
+    bounds = bounds_of(_KERNEL, Case(operands, {"factor": factor, "narrowed": narrowed}, (expected,), arithmetic))
     assert isinstance(bounds, tuple)
     skip = None
-    if "allowed" in operands:
-        allowed = operands["allowed"]
+    if "allowed" in operands or "bias" in operands:
+        allowed = operands["allowed"] if "allowed" in operands else operands["bias"] > torch.finfo(got.dtype).min / 2
         unseen = fully_masked_rows(allowed.broadcast_to(*expected.shape[:-1], allowed.shape[-1]))
         skip = _fit(unseen[..., None].expand_as(expected), got)
     return against_bound(got, _fit(expected, got), _fit(bounds[0], got), skip)
@@ -232,4 +234,5 @@ def _kernel_operands(values: Values, names: Mapping[str, Step]) -> dict[str, Ten
     """Queries, keys, values and who may be seen, as they enter the contractions."""
     wanted = [("attention.scores", "q_BHSK"), ("attention.scores", "k_BHTK"), ("attention.weighted_sum", "v_BHTK")]
     wanted += [(_MASKED, "allowed")] if _MASKED in names else []
+    wanted += [(_BIASED, "bias")] if _BIASED in names else []
     return {name: values.operand(dict(names[function].sources)[name]) for function, name in wanted}

@@ -20,6 +20,7 @@ from inspector.verification.claims import Claimed
 from inspector.verification.matching import by_stage
 from inspector.verification.plan import Plan, plan
 from inspector.verification.report import Report, Row
+from inspector.verification.telling import Telling
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,18 @@ def verify(
     running: Running,
     claimed: Claiming,
     progress: Callable[[str], None] | None = None,
+    *,
+    power: bool = False,
 ) -> Report:
-    """Check every stage of one forward against what is claimed of it. progress: told how many are done."""
+    """Check every stage of one forward against what is claimed of it.
+
+    progress: told how many are done. power: measure which wrong formulas each check would have told, too.
+    """
     first = plan(running.module, running.inputs(), running.scenario, running.info, running.claims)
     inputs = running.inputs()
     claims = claims_for(claimed, inputs, first)
     first, matching = aligned(first, claims) if claims.wired else (first, by_stage(claims))
-    checker = Checker(first, claims, matching)
+    checker = Checker(first, claims, matching, Telling() if power else None)
     rows: list[Row] = []
     raw = first.raw
 

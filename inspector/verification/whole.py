@@ -19,8 +19,8 @@ from inspector.reference.models import forward_of
 from inspector.reference.steps import Composition
 from inspector.tracing.run import outputs_of
 from inspector.tracing.tensors import named_tensors
-from inspector.verification.against_report import Figure
-from inspector.verification.against_whole import divergence
+from inspector.verification.against.report import Figure
+from inspector.verification.against.whole import divergence
 from inspector.verification.verify import Running
 
 _LARGEST = 8 * 2**30
@@ -84,7 +84,9 @@ def _past(inputs: Mapping[str, Any], dtype: torch.dtype) -> Cache | None:
     if past is None:
         return None
     found = named_tensors(past)
-    keys, values = (tuple(_in(tensor, dtype) for name, tensor in found if name.endswith(what)) for what in ("keys", "values"))
+    keys, values = (
+        tuple(_in(tensor, dtype) for name, tensor in found if name.endswith(what)) for what in ("keys", "values")
+    )
     return Cache(keys, values)
 
 

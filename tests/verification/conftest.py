@@ -28,14 +28,14 @@ def running(subject: Subject, scenario: Scenario = PROBE) -> Running:
     return Running(module, lambda: subject.inputs(module, scenario), scenario, model_info(subject, module))
 
 
-def report(run: Running) -> Report:
+def report(run: Running, *, power: bool = False) -> Report:
     """What the reference forward of its own type says of a model."""
     module: Any = run.module
 
     def claims(inputs: Any) -> Any:
         return claimed_by(run.info.model_type, module, module.config.to_dict(), inputs)
 
-    return verify(run, claims)
+    return verify(run, claims, power=power)
 
 
 @pytest.fixture(scope="session")

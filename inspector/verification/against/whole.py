@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from inspector.tracing.run import outputs_of
-from inspector.verification.against_flow import Flow
-from inspector.verification.against_layout import Window, relaid
-from inspector.verification.against_report import Figure
-from inspector.verification.against_sides import Side
+from inspector.verification.against.flow import Flow
+from inspector.verification.against.layout import Window, relaid
+from inspector.verification.against.report import Figure
+from inspector.verification.against.sides import Side
 
 
 def answers_apart(a: Side, b: Side, flow: Flow, window: Window | None = None) -> tuple[Figure, ...]:

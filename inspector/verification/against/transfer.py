@@ -16,11 +16,11 @@ from torch import Tensor
 
 from inspector.errors import ModelAtFault
 from inspector.stage_graph.stages import Stage
-from inspector.verification.against_bounds import is_linear
-from inspector.verification.against_flow import Flow
-from inspector.verification.against_groups import Group
-from inspector.verification.against_layout import relaid
-from inspector.verification.against_sides import Side, axis_sizes
+from inspector.verification.against.bounds import is_linear
+from inspector.verification.against.flow import Flow
+from inspector.verification.against.groups import Group
+from inspector.verification.against.layout import relaid
+from inspector.verification.against.sides import Side, axis_sizes
 
 _PROJECTION = ("linear", "addmm", "matmul", "mm", "bmm", "einsum", "baddbmm")
 
@@ -190,14 +190,14 @@ def _entries(
     rows = rows[torch.empty(int(which.max()) + 1, dtype=torch.long).scatter_(0, which, torch.arange(len(rows)))]
     one, two = (rows[:, :3], rows[:, 3:])
     steps = torch.arange(probes[0].width)
-    here = _walk(probes[0], one, steps)
-    there = _walk(probes[1], two, steps)
+    here = _walk(one, steps)
+    there = _walk(two, steps)
     yield from _paired(probes, here, there)
     both = (one[:, 2] > 0) & (two[:, 2] > 0)
     yield from _paired(probes, one[both, 2] - 1, two[both, 2] - 1)
 
 
-def _walk(probe: Probe, rows: Tensor, steps: Tensor) -> Tensor:
+def _walk(rows: Tensor, steps: Tensor) -> Tensor:
     """From the entries of the first two inputs to those of all."""
     first, second = rows[:, 0] - 1, rows[:, 1] - 1
     return (first[:, None] + (second - first)[:, None] * steps).flatten()
@@ -265,7 +265,8 @@ def _conflicts(a: Side, b: Side, copies: Iterable[Copy]) -> Iterator[str]:
     for copy in copies:
         before = whole.setdefault(copy.target, copy)
         if before.source != copy.source and _overlap(before, copy) and not _equal(a, before, copy):
-            yield f"{b.name(copy.target)} would get both {a.name(before.source)} and {a.name(copy.source)} of A, which differ"
+            both = f"{a.name(before.source)} and {a.name(copy.source)} of A"
+            yield f"{b.name(copy.target)} of B would get both {both}, which differ"
 
 
 def _overlap(one: Copy, two: Copy) -> bool:
@@ -277,4 +278,3 @@ def _overlap(one: Copy, two: Copy) -> bool:
 def _equal(a: Side, one: Copy, two: Copy) -> bool:
     first, second = _tensor(a, one.source), _tensor(a, two.source)
     return first.shape == second.shape and torch.equal(first, second)
-

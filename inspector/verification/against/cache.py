@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 
 from inspector.errors import UsageError
 from inspector.records import Scenario
-from inspector.verification.against import against
-from inspector.verification.against_layout import Window
-from inspector.verification.against_report import AgainstReport
+from inspector.verification.against.layout import Window
+from inspector.verification.against.report import AgainstReport
+from inspector.verification.against.run import against
 from inspector.verification.verify import Running
 
 

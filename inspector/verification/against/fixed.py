@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from inspector.verification.against_groups import Group
-from inspector.verification.against_sides import Side
+from inspector.verification.against.groups import Group
+from inspector.verification.against.sides import Side
 from inspector.verification.bounds import SINGLE, arithmetic_of
 from inspector.verification.compare import Outcome, against_bound, exactly
 

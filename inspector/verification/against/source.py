@@ -7,21 +7,25 @@ __all__ = ["source_of"]
 import inspect
 from functools import cache
 from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def source_of(module: nn.Module, path: str) -> str:
     """`package/file.py:12` of the class of the submodule at `path`, or of the nearest one above it; "" where unknown.
 
+    >>> from torch import nn
     >>> source_of(nn.Sequential(nn.GELU()), "0").partition(":")[0]
     'torch/nn/modules/activation.py'
     """
-    return _written(type(_at(module, path)))
+    found: Any = type(_at(module, path))
+    return _written(found)
 
 
 @cache
-def _written(found: type) -> str:
+def _written(found: Any) -> str:
     try:
         _, line = inspect.getsourcelines(found)
         file = inspect.getsourcefile(found)

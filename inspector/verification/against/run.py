@@ -12,14 +12,14 @@ from torch import Tensor
 
 from inspector.errors import InspectorError, UsageError
 from inspector.tracing.again import Again, run_again, wanted
-from inspector.verification.against_flow import flow_of
-from inspector.verification.against_groups import Group
-from inspector.verification.against_judge import Judge
-from inspector.verification.against_layout import Window
-from inspector.verification.against_report import AgainstReport, AgainstRow
-from inspector.verification.against_sides import Side, watched
-from inspector.verification.against_whole import answers_apart
-from inspector.verification.transfer import Transfer, transfer
+from inspector.verification.against.flow import flow_of
+from inspector.verification.against.groups import Group
+from inspector.verification.against.judge import Judge
+from inspector.verification.against.layout import Window
+from inspector.verification.against.report import AgainstReport, AgainstRow
+from inspector.verification.against.sides import Side, watched
+from inspector.verification.against.transfer import Transfer, transfer
+from inspector.verification.against.whole import answers_apart
 from inspector.verification.verify import Running
 
 Weights = Literal["copy", "keep"]
@@ -28,10 +28,10 @@ Weights = Literal["copy", "keep"]
 def against(a: Running, b: Running, *, weights: Weights = "copy", window: Window | None = None) -> AgainstReport:
     """Compare B with A, stage by stage.
 
-    weights: "copy" writes those of A into B, through the stages that they share, and ModelAtFault says all that does not
-    fit; "keep" leaves B as it is. InspectorError where the two have no stage in common. The modules have to be in eval
-    mode, and B is changed by "copy". Batch, tokens, heads and head width should be of different sizes: the axes of two
-    layouts are told apart by them. window: which of A's tokens are those that B reads.
+    weights: "copy" writes those of A into B, through the stages that they share, and ModelAtFault says all that does
+    not fit; "keep" leaves B as it is. window: which of A's tokens are those that B reads. InspectorError where the two
+    have no stage in common. The modules have to be in eval mode. Batch, tokens, heads and head width should be of
+    different sizes: the axes of two layouts are told apart by them.
     """
     one, two = watched(a), watched(b)
     if window is None:

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from inspector.stage_graph.stages import Stage
-from inspector.verification.against_bounds import Seen, arithmetic_for, bounds_for, is_composite
-from inspector.verification.against_fixed import judge_fixed
-from inspector.verification.against_flow import Flow, Wire
-from inspector.verification.against_groups import Group
-from inspector.verification.against_kernel import hidden_in
-from inspector.verification.against_layout import Window, relaid
-from inspector.verification.against_numbers import differences
-from inspector.verification.against_report import AgainstRow, Difference
-from inspector.verification.against_sides import Side, axis_sizes
+from inspector.verification.against.bounds import Seen, arithmetic_for, bounds_for, is_composite
+from inspector.verification.against.fixed import judge_fixed
+from inspector.verification.against.flow import Flow, Wire
+from inspector.verification.against.groups import Group
+from inspector.verification.against.kernel import hidden_in, unseen_queries
+from inspector.verification.against.layout import Window, relaid
+from inspector.verification.against.numbers import differences
+from inspector.verification.against.report import AgainstRow, Difference
+from inspector.verification.against.sides import Side, axis_sizes
 from inspector.verification.compare import Outcome, against_bound, exactly
 from inspector.verification.report import Check, Verdict
 
@@ -125,15 +125,21 @@ class Judge:
             said += [_far(outcome.check)] if outcome.check.rho > 1 else []
         worst = max((outcome.check for outcome in outcomes), key=lambda check: check.rho, default=None)
         verdict: Verdict = "fail" if said else "pass"
-        return self._made(group, verdict, check=worst, differences=numbers, culprit="; ".join(filter(None, dict.fromkeys(said))))
+        return self._made(
+            group, verdict, check=worst, differences=numbers, culprit="; ".join(filter(None, dict.fromkeys(said)))
+        )
 
     def _made(self, group: Group, verdict: Verdict, **more: Any) -> AgainstRow:
         first = _named(group)
-        parts = [tuple(side.part(stage) for stage in stages) for side, stages in ((self.a, group.a), (self.b, group.b))]
-        dtypes = [_dtype(side, stages) for side, stages in ((self.a, group.a), (self.b, group.b))]
-        more.setdefault("reason", group.reason)
         return AgainstRow(
-            first.path, first.operand, first.layer, verdict, *parts, dtypes=(dtypes[0], dtypes[1]), **more
+            path=first.path,
+            operand=first.operand,
+            layer=first.layer,
+            verdict=verdict,
+            a=tuple(map(self.a.part, group.a)),
+            b=tuple(map(self.b.part, group.b)),
+            dtypes=(_dtype(self.a, group.a), _dtype(self.b, group.b)),
+            **{"reason": group.reason, **more},
         )
 
     def _alone(self, group: Group, held: Mapping[int, Tensor]) -> AgainstRow:
@@ -195,9 +201,10 @@ class Judge:
 
     def _weight(self, leaf: Tensor) -> Tensor:
         """A weight of the played side with no more digits than the held side has."""
-        if not self.flip or id(leaf) not in self._weights or not leaf.is_floating_point():
+        coarse = self.held_side.arithmetic[0]
+        if id(leaf) not in self._weights or not leaf.is_floating_point() or leaf.dtype == coarse:
             return leaf
-        return leaf.to(self.held_side.arithmetic[0]).to(leaf.dtype)
+        return leaf.to(coarse).to(leaf.dtype)
 
     def _values(self, group: Group, wires: Sequence[Wire], held: Mapping[int, Tensor]) -> list[Outcome] | str:
         mine, theirs = self._split(group)
@@ -222,14 +229,46 @@ class Judge:
         if reason is not None:
             return reason
         skip = self._unseen(seen, outputs[0][0]) if form else None
-        return [self._one(one, held[one], played[two], bounds, skip) for one, two in outputs]
+        found = [self._one(one, held[one], played[two], bounds, skip) for one, two in outputs]
+        return found + [self._kept(group, wire.b, held[wire.a]) for wire in wires if self._is_past(wire) and wire.a]
 
     def _remembered(self, group: Group, wire: Wire) -> Wire:
         """What a decode step has from before is what the full forward made itself of the earlier tokens."""
-        if self._window is None or wire.b is None or wire.b in self.b.graph.maker:
+        if not self._is_past(wire):
             return wire
         outputs = self.flow.outputs(group)
         return Wire(outputs[0][0], wire.b) if len(outputs) == 1 else wire
+
+    def _is_past(self, wire: Wire) -> bool:
+        return self._window is not None and wire.b is not None and wire.b not in self.b.graph.maker
+
+    def _kept(self, group: Group, value: int | None, full: Tensor) -> Outcome:
+        """The cache that a step was given, slot by slot.
+
+        It was made by a forward of its own, whose errors have added up from layer to layer: what is allowed grows so.
+        """
+        assert value is not None
+        kept = self.b.tape.leaves[self.b.plan.raw[value]].to(full.device, torch.float64)
+        mine = self._cut(full, kept.shape).to(torch.float64)
+        if mine.shape != kept.shape:
+            return Outcome(
+                Check("exact", math.inf, math.inf), f"{tuple(kept.shape)} is cached, not {tuple(mine.shape)}"
+            )
+        one = arithmetic_for(self.b)
+        width = mine.shape[1] * mine.shape[-1]
+        share = ((group.first.layer or 0) + 1) * (4 * one.u + 8 * width * one.a)
+        self.elements += mine.numel()
+        allowed = torch.full_like(mine, share * float(mine.abs().max()))
+        outcome = against_bound(kept, mine, allowed, self._padding(mine))
+        said = "what is cached is not what the full forward has there" if outcome.check.rho > 1 else ""
+        return outcome._replace(said=outcome.said or said)
+
+    def _padding(self, kept: Tensor) -> Tensor | None:
+        """Slots of padding, (B, G, P, K): as queries they saw no key, so that what they hold depends on the length."""
+        mask = self.b.running.inputs().get("attention_mask")
+        if not isinstance(mask, Tensor) or mask.dim() != 2:
+            return None
+        return (mask[:, : kept.shape[2]] == 0).to(kept.device)[:, None, :, None].expand(kept.shape)
 
     def _one(self, value: int, held: Tensor, played: Tensor, bounds: Sequence[Any], skip: Tensor | None) -> Outcome:
         shape, held = played.shape, self._cut(held, played.shape)
@@ -243,23 +282,17 @@ class Judge:
         if any(bound is None for bound in bounds):
             coarse = held.dtype if held.is_floating_point() else b.dtype
             return exactly(b.to(coarse), a.to(coarse))
-        total = sum(self._cut(bound[value], shape) for bound in bounds)
+        one, two = (self._cut(bound[value], shape) for bound in bounds)
         skip = None if skip is None else self._cut(skip, shape)
-        return against_bound(b.to(torch.float64), a.to(torch.float64), total, skip)
+        return against_bound(b.to(torch.float64), a.to(torch.float64), one + two, skip)
 
     def _unseen(self, seen: Seen, value: int) -> Tensor | None:
         """Queries that see no key, in the shape of the output."""
-        from inspector.verification.against_kernel import unseen_queries
-
         found = unseen_queries(seen.side, seen.stages, seen.play(torch.float64))
         if found is None or not bool(found.any()):
             return None
         self.unseen += int(found.sum())
-        return (
-            relaid(found, seen.held[value].shape, self._sizes)
-            if found.shape == seen.held[value].shape
-            else _widened(found, seen.held[value])
-        )
+        return _widened(found, seen.held[value])
 
     def _masked(
         self,
@@ -320,7 +353,8 @@ def _far(check: Check) -> str:
     if worst is None:
         return ""
     if check.kind == "set":
-        return f"{worst.over:,} of {worst.elements:,} pairs of query and key are masked otherwise, the first at {worst.place}"
+        said = f"{worst.over:,} of {worst.elements:,} pairs of query and key are masked otherwise"
+        return f"{said}, the first at {worst.place}"
     share = "" if math.isinf(check.rho) else f", {check.rho:.3g} times what rounding allows"
     return (
         f"{worst.over:,} of {worst.elements:,} values differ, at {worst.place} B has {worst.got:.6g} and A "

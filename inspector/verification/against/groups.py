@@ -12,7 +12,7 @@ from inspector.alignment.parts import Part as Plain
 from inspector.alignment.parts import Scope
 from inspector.alignment.parts import Side as Sheet
 from inspector.stage_graph.stages import Stage
-from inspector.verification.against_sides import Side
+from inspector.verification.against.sides import Side
 
 _CORE = frozenset(
     "scores scale softcap position_bias mask sink softmax dropout weighted_sum fused repeat_kv temperature".split()
@@ -44,7 +44,7 @@ def groups_of(a: Side, b: Side) -> list[Group]:
 
 
 def _layer(a: Side, b: Side, layer: int | None) -> list[Group]:
-    """Stages of one layer are matched with those of the same layer; what stands before and after the blocks likewise."""
+    """Stages of one layer are matched with those of the same layer, and those outside the blocks with one another."""
     sheets = [_sheet(side, layer, mark) for side, mark in ((a, "a"), (b, "b"))]
     matches = [match for _, _, found in align(*sheets) for match in found]
     groups = [Group(_stages(a, match.a), _stages(b, match.b), match.form, match.reason) for match in matches]

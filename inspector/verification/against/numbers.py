@@ -10,9 +10,9 @@ from typing import Any
 from inspector.records import Plain
 from inspector.stage_graph.attributes import attributes
 from inspector.stage_graph.stages import Stage
-from inspector.verification.against_groups import Group
-from inspector.verification.against_report import Difference
-from inspector.verification.against_sides import Side
+from inspector.verification.against.groups import Group
+from inspector.verification.against.report import Difference
+from inspector.verification.against.sides import Side
 
 _SEEN_IN_VALUES = frozenset(
     "kind size is_causal enable_gqa dtype dim keeps first padding learned scaling groups".split()

@@ -1,4 +1,4 @@
-"""Which values of two implementations are one and the same quantity: what leaves a pair of stages, and what enters it."""
+"""Which values of two implementations are one quantity: what leaves a pair of stages, and what enters it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from inspector.stage_graph.stages import Stage
-from inspector.verification.against_groups import Group, groups_of, ordered
-from inspector.verification.against_sides import Side
+from inspector.verification.against.groups import Group, groups_of, ordered
+from inspector.verification.against.sides import Side
 
 
 class Wire(NamedTuple):
@@ -141,17 +141,28 @@ def flow_of(a: Side, b: Side) -> tuple[list[Group], Flow]:
 
 
 def _settled(a: Side, b: Side, groups: list[Group]) -> list[Group]:
-    """Joined heads together with who reads them, where one side puts batch and tokens into one axis: in which order
-    shows only when they are apart again."""
+    """Joined heads together with who reads them, where one side puts batch and tokens into one axis.
+
+    In which order it does shows only when they are apart again.
+    """
     flow = Flow(a, b, groups)
     for group in groups:
         if not (group.a and group.b) or not all(stage.role == "merge_heads" for stage in (*group.a, *group.b)):
             continue
         pairs = flow.outputs(group)
         if len(pairs) == 1 and _is_flat(a, pairs[0][0]) != _is_flat(b, pairs[0][1]):
-            reader = next((other for other in groups if other.first.path == f"{group.first.section}.o_proj" and other.first.layer == group.first.layer), None)
+            reader = next(
+                (
+                    other
+                    for other in groups
+                    if other.first.path == f"{group.first.section}.o_proj" and other.first.layer == group.first.layer
+                ),
+                None,
+            )
             if reader is not None and reader.a and reader.b:
-                both = Group((*group.a, *reader.a), (*group.b, *reader.b), "", "batch and tokens are one axis on one side")
+                both = Group(
+                    (*group.a, *reader.a), (*group.b, *reader.b), "", "batch and tokens are one axis on one side"
+                )
                 groups = [other for other in groups if other not in (group, reader)] + [both]
     return groups
 

@@ -14,8 +14,8 @@ import torch
 from inspector.records import Op
 from inspector.stage_graph.stages import Stage, StageGraph
 from inspector.tracing.tape import Tape, Taping
-from inspector.verification.against_report import Part
-from inspector.verification.against_source import source_of
+from inspector.verification.against.report import Part
+from inspector.verification.against.source import source_of
 from inspector.verification.plan import Plan, plan
 from inspector.verification.verify import Running
 

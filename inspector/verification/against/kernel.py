@@ -13,7 +13,7 @@ from inspector.records import Op
 from inspector.roles.flow import FUSED_ATTENTION
 from inspector.stage_graph.attributes import attributes
 from inspector.stage_graph.stages import Stage
-from inspector.verification.against_sides import Side
+from inspector.verification.against.sides import Side
 from inspector.verification.bounds import Arithmetic, Case
 
 _PRODUCTS = ("matmul", "bmm", "einsum", "baddbmm")

@@ -19,8 +19,9 @@ from inspector.records import Op
 from inspector.reference.rope import rotate
 from inspector.stage_graph.attributes import attributes
 from inspector.stage_graph.stages import Stage
-from inspector.verification.against_kernel import kernel_case
-from inspector.verification.against_sides import Side
+from inspector.verification.against.kernel import kernel_case
+from inspector.verification.against.layout import relaid
+from inspector.verification.against.sides import Side, axis_sizes
 from inspector.verification.bounds import Arithmetic, Case, arithmetic_of, bounds_of
 
 EXACT = frozenset(
@@ -142,7 +143,10 @@ def _pooled(seen: Seen, outputs: Sequence[int], one: Arithmetic) -> Bounds | str
     if product is None:
         return "no bound is known for it: no product is found"
     (value,) = product.outputs
-    inner, size = seen.play(torch.float64)[value].abs(), seen.play(torch.float32, sizes=True)[value].to(torch.float64) * _LARGER
+    inner, size = (
+        seen.play(torch.float64)[value].abs(),
+        seen.play(torch.float32, sizes=True)[value].to(torch.float64) * _LARGER,
+    )
     error = one.u * inner + one.gamma(inner.shape[-1] + 1) * size
     y = wide(seen.held[outputs[0]]).abs()
     return {outputs[0]: error.reshape(y.shape) + (one.u + 4 * one.a) * y + one.tiny}
@@ -193,9 +197,7 @@ def _norm(seen: Seen) -> Spelled:
     found = seen.attributes
     if found.get("kind") not in ("layer", "rms") or "eps" not in found:
         return None
-    weights = [
-        seen.side.tape.leaves[seen.side.plan.raw[value]] for value in seen.side.weights(seen.stages)
-    ]
+    weights = [seen.side.tape.leaves[seen.side.plan.raw[value]] for value in seen.side.weights(seen.stages)]
     operands = {"x": seen.held[seen.read[0]]} | dict(zip(("weight", "bias"), weights, strict=False))
     if found["kind"] == "rms":
         return "norms.rms_norm", operands, {}
@@ -222,18 +224,19 @@ def _softmax(seen: Seen) -> Spelled:
 
 
 def _sum(seen: Seen) -> Spelled:
-    operands = {str(place): seen.held[value] for place, value in enumerate(seen.read)}
-    return "embeddings.add_embeddings", _alike(operands), {}
+    return "embeddings.add_embeddings", _alike(seen), {}
 
 
 def _product(seen: Seen) -> Spelled:
-    return "feedforward.multiply", {str(value): seen.held[value] for value in seen.read}, {}
+    return "feedforward.multiply", _alike(seen), {}
 
 
-def _alike(operands: dict[str, Tensor]) -> dict[str, Tensor]:
-    """In one shape: positions are added to every row of a batch."""
-    shapes = torch.broadcast_shapes(*(tensor.shape for tensor in operands.values()))
-    return {name: tensor.expand(shapes) for name, tensor in operands.items()}
+def _alike(seen: Seen) -> dict[str, Tensor]:
+    """Operands in the shape of the result: one may be turned first, and positions are added to every row."""
+    shape = seen.side.shape(seen.side.leaving(seen.stages)[-1])
+    sizes = axis_sizes(seen.side)
+    found = {str(value): relaid(seen.held[value], shape, sizes) for value in seen.read}
+    return {name: tensor for name, tensor in found.items() if tensor is not None}
 
 
 _RULES: tuple[tuple[frozenset[str], Callable[[Seen], Spelled]], ...] = (
@@ -248,7 +251,9 @@ _RULES: tuple[tuple[frozenset[str], Callable[[Seen], Spelled]], ...] = (
 
 
 def _kernel(seen: Seen, outputs: Sequence[int], one: Arithmetic, *, composite: bool) -> Bounds | str:
-    case = kernel_case(seen.side, seen.stages, seen.play(torch.float64), wide(seen.held[outputs[0]]), one, composite=composite)
+    case = kernel_case(
+        seen.side, seen.stages, seen.play(torch.float64), wide(seen.held[outputs[0]]), one, composite=composite
+    )
     if isinstance(case, str):
         return case
     bound = bounds_of("attention.attend", case)
