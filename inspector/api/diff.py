@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inspector.api.asking import scenario
+from inspector.api.quick import uncollected
 from inspector.api.results import Result
 from inspector.errors import UsageError
 from inspector.records import Padding, Scenario, Trace
@@ -131,8 +132,8 @@ def diff(
     'attention.kind'
     >>> inspector.diff("llama-3-8b", attention="eager,sdpa").sentences  # doctest: +SKIP
 
-    a, b: what `shapes` takes, or a saved graph. Without `b`, `attention` names two implementations and the model is
-        compared with itself.
+    a, b: what `shapes` takes, or a saved graph or lock. Without `b`, `attention` names two implementations and the
+        model is compared with itself.
     rules: patterns of rule ids ("norm.*"); severity: the least to be shown: breaking, notable or cosmetic.
     every: rows that are equal on both sides one by one, instead of counted.
     prove: run what is written otherwise on the same numbers, with the weights copied across; without it that is done
@@ -160,11 +161,12 @@ def diff(
     )
     ask = {"weights": weights or "none", "stored": trace_cache, "progress": progress}
     one, two = _seen(a, asked, ask), _seen(a if b is None else b, replace(asked, attention=kinds[1]), ask)
-    if isinstance(one, Trace) and isinstance(two, Trace):
-        numeric = asked.device != "meta" if prove is None else prove
-        found = compare(side_of(one), side_of(two), _prover(one, two) if numeric else None)
-    else:
-        found = compare(_written(one), _written(two))
+    with uncollected():
+        if isinstance(one, Trace) and isinstance(two, Trace):
+            numeric = asked.device != "meta" if prove is None else prove
+            found = compare(side_of(one), side_of(two), _prover(one, two) if numeric else None)
+        else:
+            found = compare(_written(one), _written(two))
     return Diff(found, one.tool, wanted, severity, every)
 
 
@@ -177,9 +179,9 @@ def _seen(model: Any, asked: Scenario, ask: dict[str, Any]) -> Trace | GraphReco
 
         origin = resolve(model)
         if origin.kind == "saved":
-            from inspector.stage_graph.export.saved import load_graph
+            from inspector.stage_graph.export.lock import load_record
 
-            return load_graph(origin.target)
+            return load_record(origin.target, origin.source)
     from inspector.api.traces import Source
 
     return Source(model, **ask).trace(asked)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from inspector.api.asking import scenario
+from inspector.api.quick import uncollected
 from inspector.api.results import Result
 from inspector.errors import InspectorError, UsageError
 from inspector.records import Padding, Plain
@@ -115,11 +116,12 @@ def facts(
     from inspector.fact_sheet.sheet import fact_sheet
 
     source = Source(model, inputs, weights=weights or "none", stored=trace_cache, progress=progress)
-    trace = source.trace(asked)
-    if not trace.ops:
-        raise UsageError("the forward pass ran no op")
-    scene = Scene(trace)
-    sheet = fact_sheet(trace, scene)
+    with uncollected():
+        trace = source.trace(asked)
+        if not trace.ops:
+            raise UsageError("the forward pass ran no op")
+        scene = Scene(trace)
+        sheet = fact_sheet(trace, scene)
     return Facts(_probed(sheet, scene, model, inputs) if probes else sheet)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from inspector.errors import InspectorError, ModelAtFault
 from inspector.records import Scenario
 from inspector.source.build import quiet, text_config
+from inspector.source.claims import claims_of
 from inspector.source.configured import ConfigSubject
 from inspector.source.inputs import token_inputs
 from inspector.source.live import LiveSubject
@@ -165,7 +166,8 @@ def _config(subject: Subject) -> Any:
 
 
 def _subject(subject: Subject, config: Any) -> ConfigSubject:
-    return ConfigSubject(subject.name, config.model_type, "a small twin", subject.claims, (), None, config)
+    claims = claims_of(text_config(config), {})  # of the small config: the large one's sizes are not the twin's
+    return ConfigSubject(subject.name, config.model_type, "a small twin", claims, (), None, config)
 
 
 def _require_small(twin: ConfigSubject, scenario: Scenario) -> None:

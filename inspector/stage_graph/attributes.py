@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 
 from inspector.records import Op, Plain
 from inspector.roles.flow import FUSED_ATTENTION
+from inspector.roles.rope import Rope
 from inspector.stage_graph import contents
 from inspector.stage_graph.functions import function_of
-from inspector.stage_graph.lanes import turned
+from inspector.stage_graph.lanes import Turned, turned, written
 from inspector.stage_graph.mask_stage import mask_kind
 from inspector.stage_graph.stages import Stage, StageGraph
 
@@ -68,7 +69,8 @@ def _adds_weight(graph: StageGraph, op: Op) -> bool:
 
 def _norm(graph: StageGraph, stage: Stage) -> Attributes:
     inside = set(stage.ops)
-    norm = next((norm for norm in graph.naming.norms if inside.issuperset(norm.ops)), None)
+    found = dict.fromkeys(graph.norm_of[op] for op in stage.ops if op in graph.norm_of)
+    norm = next((norm for norm in found if inside.issuperset(norm.ops)), None)
     if norm is None:
         return {}
     affine, bias = norm.weight is not None, norm.bias is not None
@@ -130,9 +132,18 @@ def _fused(graph: StageGraph, stage: Stage) -> Attributes:
 
 def _rope(graph: StageGraph, stage: Stage) -> Attributes:
     """How many elements turn, of those that enter, and which with which: the two halves of a head, or neighbours."""
-    rope = next((rope for rope in graph.naming.ropes if not set(stage.ops).isdisjoint(rope.ops)), None)
-    what = turned(graph.naming.flow, rope) if rope is not None else None
+    rope = next((graph.rope_of[op] for op in stage.ops if op in graph.rope_of), None)
+    what = _turned(graph, rope) if rope is not None else None
     return {} if what is None else {"layout": what.layout, "dim": what.size, "fraction": what.size / what.width}
+
+
+def _turned(graph: StageGraph, rope: Rope) -> Turned | None:
+    """Followed element by element once for all rotations that are written alike: those of equal layers."""
+    flow = graph.naming.flow
+    key = written(flow, rope)
+    if key not in graph.turns:
+        graph.turns[key] = turned(flow, rope)
+    return graph.turns[key]
 
 
 def _repeat(graph: StageGraph, stage: Stage) -> Attributes:

@@ -6,7 +6,7 @@ was computed and not from how it was written.
 
 from __future__ import annotations
 
-__all__ = ["Turned", "turned"]
+__all__ = ["Turned", "turned", "written"]
 
 from collections.abc import Callable, Iterable
 from math import prod
@@ -44,6 +44,18 @@ def turned(flow: Flow, rope: Rope) -> Turned | None:
             continue
         return _judge(result.flat, flow.values[source].shape[-1])
     return None
+
+
+def written(flow: Flow, rope: Rope) -> object:
+    """All that `turned` depends on, without numbers of ops and values: equal for rotations that are written alike."""
+    starts = _starts(flow, rope.source)
+    place = {value: -1 - at for at, value in enumerate(starts)}
+    calls = []
+    for op in _between(flow, starts[0], rope.result):
+        inputs = tuple((place.get(value), flow.values[value].shape, flow.on_act(value)) for value in op.inputs)
+        calls.append((op.name, op.attributes, inputs, tuple(flow.values[value].shape for value in op.outputs)))
+        place.update({value: len(place) for value in op.outputs})
+    return tuple(flow.values[value].shape for value in starts), place.get(rope.result), tuple(calls)
 
 
 def _starts(flow: Flow, source: int) -> list[int]:

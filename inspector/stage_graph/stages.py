@@ -9,12 +9,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from heapq import heapify, heappop, heappush
 from itertools import groupby
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from inspector.records import Op, Trace
 from inspector.roles import Naming
 from inspector.roles.flow import Flow
 from inspector.vocabulary import SECTIONS
+
+if TYPE_CHECKING:
+    from inspector.roles.norms import Norm
+    from inspector.roles.rope import Rope
+    from inspector.stage_graph.lanes import Turned
 
 _BEFORE_BLOCKS = ("embedding", "positions", "mask", "control")
 
@@ -85,6 +90,21 @@ class StageGraph:
     @cached_property
     def recipes(self) -> dict[int, int]:
         """What is known of how values off the activation plane are made; filled as it is asked for."""
+        return {}
+
+    @cached_property
+    def norm_of(self) -> dict[int, Norm]:
+        """Op id -> the norm that it is part of."""
+        return {op: norm for norm in self.naming.norms for op in norm.ops}
+
+    @cached_property
+    def rope_of(self) -> dict[int, Rope]:
+        """Op id -> the rotation that it is part of."""
+        return {op: rope for rope in self.naming.ropes for op in rope.ops}
+
+    @cached_property
+    def turns(self) -> dict[object, Turned | None]:
+        """What rotations do that are written alike; filled as it is asked for."""
         return {}
 
     @property

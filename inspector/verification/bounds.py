@@ -101,7 +101,7 @@ class Case(NamedTuple):
 
     def magnitudes(self, function: Callable[..., Tensor]) -> Tensor:
         """The function on absolute values, in single precision: what its rounding errors are shares of."""
-        small = {name: tensor.abs().to(torch.float32) for name, tensor in self.operands.items()}
+        small = {name: tensor.to(torch.float32, copy=True).abs_() for name, tensor in self.operands.items()}
         return function(**small, **self.attributes).to(torch.float64) * _INFLATED
 
 
@@ -237,7 +237,8 @@ def _complex_table(case: Case) -> Tensor:
 def _softmax(case: Case) -> Tensor:
     one, scores = case.arithmetic, case.first
     behind = scores.amax(-1, keepdim=True) - scores
-    share = (behind + 6).mul_(one.a).add_(one.gamma(scores.shape[-1]) + one.u)
+    taken_off = one.u * behind if case.composite else 0.0  # the row's maximum, in an op of its own
+    share = ((behind + 6) * one.a).add_(one.gamma(scores.shape[-1]) + one.u) + taken_off
     return torch.where(case.expected[0] == 0, _NOTHING, case.expected[0] * share + one.tiny)
 
 
@@ -255,7 +256,13 @@ def _activation(case: Case) -> Tensor:
     """Correctly rounded but for a few units of single precision; written out, the sum that cancels rounds too."""
     one, x = case.arithmetic, case.first.abs()
     bound = one.u * case.expected[0].abs() + 8 * one.a * x + one.tiny
+    if case.attributes.get("kind") in _NOT_THROUGH_ZERO:
+        bound = bound + 4 * one.a * case.expected[0].abs()
     return bound + 2 * one.u * x if case.composite and one.u > SINGLE else bound
+
+
+_NOT_THROUGH_ZERO = frozenset({"sigmoid", "softplus", "sqrtsoftplus", "laplace"})
+"""What is made of numbers near one, whatever small number goes in."""
 
 
 def _fused(case: Case) -> Tensor:
@@ -312,7 +319,12 @@ _STEEPEST = 1.13
 
 
 def _linear(case: Case) -> Tensor:
-    return _contraction(case, linear, case.operands["x"].shape[-1] + 1)
+    """As a contraction, but |x||W| is bounded by the lengths of the vectors: a product less, and never too small."""
+    one, weight, bias = case.arithmetic, case.operands["weight"], case.operands.get("bias")
+    rows = torch.linalg.vector_norm(case.operands["x"], dim=-1, keepdim=True)
+    columns = torch.linalg.vector_norm(weight, dim=0 if case.attributes.get("layout") == "in_out" else 1)
+    size = rows * columns if bias is None else rows * columns + bias.abs()
+    return one.u * case.expected[0].abs() + one.gamma(case.operands["x"].shape[-1] + 1) * size + one.tiny
 
 
 def _scores(case: Case) -> Tensor:
@@ -339,12 +351,15 @@ BOUNDS: dict[str, Bound] = {
             "cache.append_and_keep",
             "layout.arrange",
             "layout.pieces",
+            "layout.join",
+            "layout.together",
             "layout.viewed",
             "attention.with_sink",
             "attention.drop_sink",
             "experts.choose",
             "experts.copies",
             "experts.of_chosen",
+            "experts.scores_of",
             "experts.sorted_by_expert",
             "positions.counted",
             "positions.relative_bias",
@@ -358,6 +373,7 @@ BOUNDS: dict[str, Bound] = {
     "norms.rms_norm": _rms_norm,
     "norms.l2_norm": _rms_norm,
     "projections.linear": _linear,
+    "projections.product_of": _linear,
     "projections.linear_heads": lambda case: _contraction(case, linear_heads, case.operands["x"].shape[-1] + 1),
     "layout.rounded": _rounded,
     "rope.rope_table": _rope_table,

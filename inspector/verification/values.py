@@ -20,7 +20,7 @@ from inspector.verification.compare import Outcome, against_bound, as_sets, exac
 Key = tuple[int, int]
 """(step, output)."""
 
-_LARGEST = 1 << 23
+_LARGEST = 1 << 19
 """Elements of a weight beyond which a projection is checked in pieces: a float64 copy of a vocabulary is large."""
 
 _LINEAR, _MASK, _MASKED, _KERNEL = "projections.linear", "masks.build_mask", "attention.apply_mask", "attention.attend"
@@ -143,10 +143,10 @@ def judged(values: Values, got: Tensor) -> Judged:
 
 def _one(values: Values, key: Key, got: Tensor) -> Outcome | str:
     step, expected = values.steps[-1], values.expected[key]
-    if len(values.steps) > 1:
-        return _several(values, key, got)
     if function_of(step) in _MASKS:
         return as_sets(got, expected.broadcast_to(got.shape))
+    if len(values.steps) > 1:
+        return _several(values, key, got)
     if function_of(step) in (_MASKED, _HIDDEN):
         return _masked(got, _fit(expected, got))
     case = values.case(got)

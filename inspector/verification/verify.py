@@ -50,12 +50,14 @@ def verify(
     progress: Callable[[str], None] | None = None,
     *,
     power: bool = False,
+    first: Plan | None = None,
 ) -> Report:
     """Check every stage of one forward against what is claimed of it.
 
-    progress: told how many are done. power: measure which wrong formulas each check would have told, too.
+    progress: told how many are done. power: measure which wrong formulas each check would have told, too. first: the
+    plan of this very run, where it was made before.
     """
-    first = plan(running.module, running.inputs(), running.scenario, running.info, running.claims)
+    first = first or plan(running.module, running.inputs(), running.scenario, running.info, running.claims)
     inputs = running.inputs()
     claims = claims_for(claimed, inputs, first)
     first, matching = aligned(first, claims) if claims.wired else (first, by_stage(claims))

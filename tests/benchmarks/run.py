@@ -12,12 +12,14 @@ import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 
+import checking
 from peers import PEERS
 from timing import Figure, alternate, run_time
 from work import Subject, asked, folded, named, observed, plain, prepare, seen, told_apart, traced, watched
@@ -95,6 +97,31 @@ def readers(rounds: int) -> Iterator[Figure]:
     yield Figure("diff, from traces", "80 layers against 126, unfolded", times.median("unfolded"), "s", 1)
 
 
+def parity(rounds: int) -> Iterator[Figure]:
+    """What it costs to hold every stage against float64."""
+    group = "parity, gpt2 on CPU, float32, B=1 S=127"
+    subject = checking.ready("gpt2", batch=1, seq=127, padding="none")
+    first = checking.look(subject)
+    work = {
+        "plain": lambda: checking.plain(subject),
+        "looked": lambda: checking.look(subject),
+        "checked": lambda: checking.check(subject, first),
+    }
+    times = alternate(work, min(rounds, 5))
+    yield Figure(group, "plain forward", 1e3 * times.median("plain"), "ms")
+    yield Figure(group, "first pass, with roles", times.ratio("looked", "plain"), "x plain")
+    yield Figure(group, "checked forward", times.ratio("checked", "plain"), "x plain", 6)
+    for seq in (127, 512):
+        plain_peak = checking.peak("plain", seq)
+        yield Figure(group, f"peak memory at S={seq}", checking.peak("checked", seq) / plain_peak, "x plain")
+    models = ("bert-base-uncased", "gpt2", "llama-3-8b")
+    start = time.perf_counter()
+    made = checking.mistakes(models)
+    taken = time.perf_counter() - start
+    yield Figure("mistakes in twins of three models", "made and judged", made, "mistakes")
+    yield Figure("mistakes in twins of three models", "all of them", taken, "s", 120)
+
+
 def processes(rounds: int) -> Iterator[Figure]:
     """What one waits for at the command line."""
     group = "whole process"
@@ -153,7 +180,7 @@ def main() -> None:
     if not options.json:
         print(", ".join(f"{name} {value}" for name, value in tool.items()))
     figures, group = [], None
-    for part in (small, large, readers, processes, beside_peers):
+    for part in (small, large, readers, parity, processes, beside_peers):
         for figure in part(rounds):
             figures.append(figure)
             if options.json:

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from inspector.api.quick import uncollected
 from inspector.api.verbs import facts
 from inspector.comparison.judge import compare
 from inspector.comparison.sides import side_of
@@ -101,4 +102,5 @@ def asked(model: str) -> Any:
 
 def told_apart(one: Trace, other: Trace, *, unfolded: bool = False) -> Any:
     """Two traces named, cut into stages, aligned and judged."""
-    return compare(side_of(one, unfolded=unfolded), side_of(other, unfolded=unfolded))
+    with uncollected():
+        return compare(side_of(one, unfolded=unfolded), side_of(other, unfolded=unfolded))

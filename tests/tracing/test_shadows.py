@@ -85,3 +85,11 @@ def test_a_donor_needs_no_twin(follow):
 
 def test_a_parameter_has_no_twin(follow):
     assert follow.twin(torch.nn.Parameter(torch.ones(3, device="meta"))) is None
+
+
+def test_memory_that_nobody_filled_is_zero_in_the_twin():
+    shadows = Shadows()
+    with Following(shadows):
+        like = torch.zeros(1000, dtype=torch.int64, device="meta")
+        for made in (torch.empty(1000, device="meta"), torch.empty_like(like), like.new_empty(1000)):
+            assert not shadows.twin(made).any()

@@ -25,7 +25,8 @@ def running(subject: Subject, scenario: Scenario = PROBE) -> Running:
     scenario, _ = subject.settle(scenario)
     module = subject.make(scenario)
     randomise(module, scenario.seed)
-    return Running(module, lambda: subject.inputs(module, scenario), scenario, model_info(subject, module))
+    info = model_info(subject, module)
+    return Running(module, lambda: subject.inputs(module, scenario), scenario, info, subject.claims)
 
 
 def report(run: Running, *, power: bool = False) -> Report:

@@ -37,7 +37,7 @@ def test_linear(dtype):
     x, w, b = random(64, 256, dtype=dtype), random(96, 256, dtype=dtype, seed=1), random(96, dtype=dtype, seed=2)
     operands = {"x": x, "weight": w, "bias": b}
     honest = rho(linear, "projections.linear", functional.linear(x, w, b), operands)
-    assert 0.01 < honest <= 1
+    assert 0.002 < honest <= 1
     wrong = functional.linear(x, w, b) * (1 + 4 * float(torch.finfo(dtype).eps))
     assert rho(linear, "projections.linear", functional.linear(x, w), operands) > 1
     if dtype != torch.float32:
@@ -48,7 +48,9 @@ def test_linear(dtype):
 def test_norms(dtype):
     x, w, b = random(64, 256, dtype=dtype, scale=3), random(256, dtype=dtype, seed=1), random(256, dtype=dtype, seed=2)
     affine = {"x": x, "weight": w, "bias": b}
-    assert 0.01 < rho(layer_norm, "norms.layer_norm", functional.layer_norm(x, (256,), w, b, 1e-5), affine, eps=1e-5) <= 1
+    assert (
+        0.01 < rho(layer_norm, "norms.layer_norm", functional.layer_norm(x, (256,), w, b, 1e-5), affine, eps=1e-5) <= 1
+    )
     assert rho(layer_norm, "norms.layer_norm", functional.layer_norm(x, (256,), w, None, 1e-5), affine, eps=1e-5) > 1
     operands = {"x": x, "weight": w}
     assert 0.01 < rho(rms_norm, "norms.rms_norm", functional.rms_norm(x, (256,), w, 1e-6), operands, eps=1e-6) <= 1
