@@ -7,6 +7,8 @@ from __future__ import annotations
 
 __all__ = ["POSITIONS"]
 
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -165,41 +167,45 @@ def _partner(x: Tensor, layout: str) -> Tensor:
     return torch.stack((-x[..., 1::2], x[..., 0::2]), -1).flatten(-2)
 
 
-def _as_if(x_BHSK: Tensor, cos_B1SR: Tensor, sin_B1SR: Tensor, layout: str = "half", dims: int | None = None) -> Tensor:
-    """The right formula, as a model writes it."""
-    if dims not in (None, x_BHSK.shape[-1]):
-        return _rotate(x_BHSK, cos_B1SR, sin_B1SR, layout, dims)  # type: ignore[arg-type]
+def _as_if(x_BHSK: Tensor, cos_B1SR: Tensor, sin_B1SR: Tensor, layout: str = "half", **part: Any) -> Tensor:
+    """The right formula, as a model writes it. part: which elements of a head are turned, where it is not all."""
+    if not _is_whole(x_BHSK, part):
+        return _rotate(x_BHSK, cos_B1SR, sin_B1SR, layout, **part)  # type: ignore[arg-type]
     return x_BHSK * cos_B1SR + _partner(x_BHSK, layout) * sin_B1SR
 
 
-def _pairs_otherwise(x_BHSK: Tensor, cos_B1SR: Tensor, sin_B1SR: Tensor, layout: str, dims: int | None) -> Tensor:
+def _is_whole(x: Tensor, part: Mapping[str, Any]) -> bool:
+    return part.get("dims") in (None, x.shape[-1]) and not part.get("start") and part.get("into") is None
+
+
+def _pairs_otherwise(x_BHSK: Tensor, cos_B1SR: Tensor, sin_B1SR: Tensor, layout: str, **part: Any) -> Tensor:
     other = "interleaved" if layout == "half" else "half"
-    return _as_if(x_BHSK, cos_B1SR, sin_B1SR, other, dims)
+    return _as_if(x_BHSK, cos_B1SR, sin_B1SR, other, **part)
 
 
-def _backwards(x_BHSK: Tensor, cos_B1SR: Tensor, sin_B1SR: Tensor, layout: str, dims: int | None) -> Tensor:
-    return _as_if(x_BHSK, cos_B1SR, -sin_B1SR, layout, dims)
+def _backwards(x_BHSK: Tensor, cos_B1SR: Tensor, sin_B1SR: Tensor, layout: str, **part: Any) -> Tensor:
+    return _as_if(x_BHSK, cos_B1SR, -sin_B1SR, layout, **part)
 
 
-def _unsigned(x_BHSK: Tensor, cos_B1SR: Tensor, sin_B1SR: Tensor, layout: str, dims: int | None) -> Tensor | None:
-    if layout != "half" or dims not in (None, x_BHSK.shape[-1]):
+def _unsigned(x_BHSK: Tensor, cos_B1SR: Tensor, sin_B1SR: Tensor, layout: str, **part: Any) -> Tensor | None:
+    if layout != "half" or not _is_whole(x_BHSK, part):
         return None
     half = x_BHSK.shape[-1] // 2
     return x_BHSK * cos_B1SR + torch.cat((x_BHSK[..., half:], x_BHSK[..., :half]), -1) * sin_B1SR
 
 
-def _half_turned(x_BHSK: Tensor, cos_B1SR: Tensor, sin_B1SR: Tensor, layout: str, dims: int | None) -> Tensor:
+def _half_turned(x_BHSK: Tensor, cos_B1SR: Tensor, sin_B1SR: Tensor, layout: str, **part: Any) -> Tensor:
     x, cos, sin = (tensor.to(torch.bfloat16) for tensor in (x_BHSK, cos_B1SR, sin_B1SR))
-    return _as_if(x, cos, sin, layout, dims).to(x_BHSK.dtype)
+    return _as_if(x, cos, sin, layout, **part).to(x_BHSK.dtype)
 
 
-def _first_half_alone(x_BHSK: Tensor, cos_B1SR: Tensor, sin_B1SR: Tensor, layout: str, dims: int | None) -> Tensor:
-    y, width = _as_if(x_BHSK, cos_B1SR, sin_B1SR, layout, dims), x_BHSK.shape[-1] // 2
+def _first_half_alone(x_BHSK: Tensor, cos_B1SR: Tensor, sin_B1SR: Tensor, layout: str, **part: Any) -> Tensor:
+    y, width = _as_if(x_BHSK, cos_B1SR, sin_B1SR, layout, **part), x_BHSK.shape[-1] // 2
     return torch.cat((y[..., :width], x_BHSK[..., width:]), -1)
 
 
-def _turned_twice(x_BHSK: Tensor, cos_B1SR: Tensor, sin_B1SR: Tensor, layout: str, dims: int | None) -> Tensor:
-    return _as_if(_as_if(x_BHSK, cos_B1SR, sin_B1SR, layout, dims), cos_B1SR, sin_B1SR, layout, dims)
+def _turned_twice(x_BHSK: Tensor, cos_B1SR: Tensor, sin_B1SR: Tensor, layout: str, **part: Any) -> Tensor:
+    return _as_if(_as_if(x_BHSK, cos_B1SR, sin_B1SR, layout, **part), cos_B1SR, sin_B1SR, layout, **part)
 
 
 _ROTATIONS = (

@@ -41,7 +41,8 @@ def power(values: Values, dtype: torch.dtype, numbers: Collection[str] = ()) -> 
     dtype: the format that the stage computes in. numbers: the attributes that are compared besides, so that a wrong one
     is told whatever it changes.
     """
-    found = effects(values, dtype)
+    same = {mutant.name for mutant in CATALOGUE if mutant.in_theory}
+    found = {name: kappa for name, kappa in effects(values, dtype).items() if name not in same}
     told = {mutant.name for mutant in CATALOGUE if mutant.number and mutant.number in numbers}
     alive = tuple(name for name, kappa in found.items() if kappa < DETECTABLE and name not in told)
     return Mutants(len(found) - len(alive), len(found), alive)
@@ -57,7 +58,7 @@ def effects(values: Values, dtype: torch.dtype) -> dict[str, float]:
             (_effect(small, place, wrong, one) for place, (wrong, one) in enumerate(zip(outputs, got, strict=True))),
             default=0.0,
         )
-        if not (mutant.in_theory or (mutant.halves and dtype == torch.bfloat16)):
+        if not (mutant.halves and dtype == torch.bfloat16):
             found[mutant.name] = min(kappa, found.get(mutant.name, math.inf))
     return found
 
