@@ -18,6 +18,9 @@ from torch.overrides import TorchFunctionMode
 
 from inspector.tracing.names import Spec, spec_of
 
+_KEPT = 1 << 20
+"""Elements beyond which the contents of a twin get into no trace: memory of that size is never touched for nothing."""
+
 _UNFILLED = frozenset({"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided"})
 _LARGEST = 1 << 26
 """Elements beyond which a tensor gets no twin. A weight made by a factory must not be made for real."""
@@ -62,7 +65,7 @@ class Shadows:
             if spec.inplace and args and isinstance(args[0], Tensor):
                 self.forget(args[0])
             return
-        if spec.name in _UNFILLED and isinstance(twins, Tensor):
+        if spec.name in _UNFILLED and isinstance(twins, Tensor) and twins.numel() <= _KEPT:
             twins.zero_()  # whatever lay in the memory must not get into a trace
         self._pair(out, twins)
 
