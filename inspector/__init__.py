@@ -9,12 +9,41 @@
 
 from __future__ import annotations
 
-__all__ = ["ParityError", "__version__", "assert_parity", "diff", "facts", "graph", "models", "parity", "shapes"]
+__all__ = [
+    "ArchitectureError",
+    "ParityError",
+    "__version__",
+    "assert_parity",
+    "assert_same_architecture",
+    "check",
+    "diff",
+    "facts",
+    "graph",
+    "lock",
+    "models",
+    "parity",
+    "report",
+    "shapes",
+]
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from inspector.api.verbs import ParityError, assert_parity, diff, facts, graph, models, parity, shapes
+    from inspector.api.verbs import (
+        ArchitectureError,
+        ParityError,
+        assert_parity,
+        assert_same_architecture,
+        check,
+        diff,
+        facts,
+        graph,
+        lock,
+        models,
+        parity,
+        report,
+        shapes,
+    )
 
 __version__ = "0.1.0"
 

@@ -155,7 +155,7 @@ def _saved(model: Any, asked: Scenario) -> GraphRecord | None:
     if not isinstance(model, str) or not Path(model).expanduser().is_file():
         return None
     from inspector.source import resolve
-    from inspector.stage_graph.export.saved import load_graph
+    from inspector.stage_graph.export.lock import load_record
 
     origin = resolve(model)
     if origin.kind != "saved":
@@ -164,7 +164,7 @@ def _saved(model: Any, asked: Scenario) -> GraphRecord | None:
         raise UsageError(
             f"{origin.name} is a saved graph: it cannot be run in another way", hint="give the model itself"
         )
-    return load_graph(origin.target)
+    return load_record(origin.target, origin.source)
 
 
 def _layers(layers: str | Iterable[int]) -> Any:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 __all__ = ["SCHEMAS", "schema"]
 
+from inspector.api.lock_schemas import lock_schemas
 from inspector.api.parity_schemas import PARITY
+from inspector.api.report_schemas import report_schema
 from inspector.api.schema_parts import (
     ASKED_MODEL,
     COUNT,
@@ -170,6 +172,8 @@ _FOUND = {
     "agrees": said(_VERDICT, "whether execution and claim agree"),
 }
 
+_GRAPH_FACT = record({**_FOUND, "nodes": said(array(TEXT), "ids of the nodes that show it")})
+
 _WHOLE = record(
     {
         "name": TEXT,
@@ -196,7 +200,7 @@ _WHOLE = record(
             {
                 "oneOf": [
                     {"type": "null"},
-                    array(record({**_FOUND, "nodes": said(array(TEXT), "ids of the nodes that show it")})),
+                    array(_GRAPH_FACT),
                 ]
             },
             "what was found out about the model; null where nobody asked",
@@ -330,7 +334,10 @@ SCHEMAS: dict[str, Schema] = {
             "summary": _DIFFERENCES,
         },
     ),
+    **lock_schemas(_WHOLE, _NODE, _EDGE, _DRAWN_MODEL, diff=(_COMPARED, _ALIGNED, _FINDING)),
     "models": document("inspector/models/1", {"tool": TOOL, "rows": array(_PRESET)}),
     **PARITY,
 }
 """Kind of document -> its JSON Schema (draft 2020-12)."""
+
+SCHEMAS["report"] = report_schema(SCHEMAS["diff"], _GRAPH_FACT)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Source:
-    """One model as the user gave it, from which traces come.
+    """One model as the user gave it (or as a lock says it), from which traces come.
 
     >>> import torch
     >>> Source(abs, lambda batch, seq, past: torch.ones(batch, seq)).trace(Scenario()).ops[0].name
@@ -36,16 +36,16 @@ class Source:
 
     def trace(self, scenario: Scenario) -> Trace:
         """The trace of one run."""
-        if not isinstance(self.model, str):
+        from inspector.source import Origin, resolve
+
+        if not isinstance(self.model, (str, Origin)):
             return self._observed(self._live(), scenario)
         if self.inputs is not None:
             raise UsageError("a model given by name makes its own inputs", hint="give the module itself to use yours")
-        return self._named(self.model, scenario)
+        origin = resolve(self.model, weights=self.weights) if isinstance(self.model, str) else self.model
+        return self._from(origin, scenario)
 
-    def _named(self, name: str, scenario: Scenario) -> Trace:
-        from inspector.source import resolve
-
-        origin = resolve(name, weights=self.weights)
+    def _from(self, origin: Origin, scenario: Scenario) -> Trace:
         identity = origin.identity() if self.stored else None
         if identity is None:
             return self._observed(self._opened(origin), scenario)

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-__all__ = ["ParityError", "assert_parity", "diff", "facts", "graph", "models", "parity", "shapes"]
+__all__ = [
+    "ArchitectureError",
+    "ParityError",
+    "assert_parity",
+    "assert_same_architecture",
+    "check",
+    "diff",
+    "facts",
+    "graph",
+    "lock",
+    "models",
+    "parity",
+    "report",
+    "shapes",
+]
 
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from inspector.api.asking import at_least, scenario
+from inspector.api.check import ArchitectureError, assert_same_architecture, check
 from inspector.api.diff import diff
 from inspector.api.facts import facts
 from inspector.api.graph import graph
+from inspector.api.lock import lock
 from inspector.api.parity import ParityError, assert_parity, parity
+from inspector.api.report import report
 from inspector.api.results import Models, Shapes
 from inspector.errors import UsageError
 from inspector.records import Padding

@@ -12,6 +12,7 @@ import click
 
 from inspector.cli.options import model_argument, output_options, run_options
 from inspector.cli.output import Output, emit
+from inspector.cli.summary import SummaryFile, step_summary_option
 
 SEVERITIES = click.Choice(["breaking", "notable", "cosmetic"])
 
@@ -47,10 +48,19 @@ Status of a row:
 @click.option("--prove", is_flag=True, default=None, help="Run what is written otherwise on the same numbers.")
 @click.option("--exit-code", is_flag=True, help="Exit 1 if the two differ.")
 @click.option("--fail-on", type=SEVERITIES, help="Exit 1 on a finding of at least this weight.")
+@step_summary_option
 @run_options
 @output_options
 def command(
-    model: str, other: str | None, quiet: bool, format: str, file: str | None, color: str, width: int | None, **ask: Any
+    model: str,
+    other: str | None,
+    step_summary: bool,
+    quiet: bool,
+    format: str,
+    file: str | None,
+    color: str,
+    width: int | None,
+    **ask: Any,
 ) -> int:
     """Say what two architectures have in common, what is written otherwise, and what is another function.
 
@@ -62,7 +72,10 @@ def command(
     # Its advice on kernels and its progress bars would land between our lines; a user who sets it is still obeyed.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     exit_code, fail_on = ask.pop("exit_code"), ask.pop("fail_on")
+    page = SummaryFile() if step_summary else None
     result = diff(model, other, progress=None if quiet or not _watched() else _say, **ask)
+    if page:
+        page.add(result.to_markdown())
     emit(result, Output(format, file, color, width))
     return int((exit_code and result.differs) or (fail_on is not None and result.worst(fail_on)))
 

@@ -6,12 +6,11 @@ __all__ = ["Output", "emit", "write"]
 
 import os
 import shutil
-import stat
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inspector.api.files import write_whole
 from inspector.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def write(text: str, output: Output, encoding: str = "utf-8") -> None:
     data = text.encode(encoding)
     try:
         if output.to_file:
-            _write_file(Path(str(output.file)), data)
+            write_whole(str(output.file), data)
         else:
             _write_stdout(data)
     except OSError as error:
@@ -84,21 +83,3 @@ def _write_stdout(data: bytes) -> None:
     except BrokenPipeError:
         # `| head` has read enough. Python flushes once more when it exits: let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _write_file(path: Path, data: bytes) -> None:
-    """Beside the file, then renamed over it: a reader sees the old file or the new one, never half of one."""
-    target = path.resolve()  # a link stays a link
-    if target.exists() and not stat.S_ISREG(target.stat().st_mode):
-        target.write_bytes(data)  # a device or a named pipe cannot be replaced
-        return
-    if target.exists() and not os.access(target, os.W_OK):
-        raise PermissionError(None, "it is read-only")
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        beside.write_bytes(data)
-        if target.exists():
-            shutil.copymode(target, beside)
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -16,14 +16,14 @@ from inspector.stage_graph.folded import record_of
 from inspector.stage_graph.record import GraphFact, GraphRecord
 
 
-def recorded(trace: Trace) -> GraphRecord:
-    """The graph of `trace`, equal blocks folded, with the facts in it.
+def recorded(trace: Trace, scene: Scene | None = None) -> GraphRecord:
+    """The graph of `trace`, equal blocks folded, with the facts in it. scene: the same, named and folded already.
 
     >>> from inspector.records import ModelInfo, Scenario
     >>> recorded(Trace(ModelInfo("none", None, "None", 0, 0), Scenario(), (), (), (), ())).facts[-1].id
     'cost.flops_other'
     """
-    scene = Scene(trace)
+    scene = scene or Scene(trace)
     record = record_of(scene.folded)
     return replace(record, facts=graph_facts(scene, _nodes(scene, record)))
 

@@ -22,7 +22,7 @@ def csv(records: Sequence[Mapping[str, object]]) -> str:
 
     out = io.StringIO()
     lines = writer(out, lineterminator="\n")
-    lines.writerows([list(records[0])] if records else [])
+    lines.writerows([map(_safe, records[0])] if records else [])
     lines.writerows([_safe(value) for value in record.values()] for record in records)
     return out.getvalue()
 

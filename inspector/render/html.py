@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["fragment", "page"]
+__all__ = ["fragment", "page", "report"]
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from inspector.render.document import Document, Heading, mapped, plain
+from inspector.render.document import Block, Document, Heading, mapped, plain
 from inspector.render.escape import visible
 from inspector.render.ladder import drawn
+from inspector.render.rows import in_tables
 from inspector.render.styles import STYLES
+from inspector.render.svg import COLOURS, inline
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -28,14 +31,50 @@ def page(document: Document) -> str:
     return _rendered("page.html", document)
 
 
-def _rendered(template: str, document: Document) -> str:
+class Section(NamedTuple):
+    """What stands below one heading of the second level; `id` is where links to it lead."""
+
+    id: str
+    title: str
+    blocks: tuple[Block, ...]
+
+
+def report(document: Document) -> str:
+    """The document as a page with pictures, rows side by side and a few keys; without script all of it is there too."""
     safe = mapped(document, visible)
-    title = next((plain(block.text) for block in safe if isinstance(block, Heading)), "inspector")
-    return _environment().get_template(template).render(blocks=safe, title=title, styles=STYLES)
+    lead, sections = _sections(safe)
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(title=_title(safe), lead=lead, sections=sections, styles=STYLES, colours=COLOURS)
+    )
+
+
+def _sections(document: Document) -> tuple[Sequence[Block], list[Section]]:
+    heads = [
+        (at, plain(block.text)) for at, block in enumerate(document) if isinstance(block, Heading) and block.level == 2
+    ]
+    starts = [at for at, _ in heads]
+    ends = [*starts[1:], len(document)]
+    sections = [
+        Section("s-" + title.replace(" ", "-"), title, document[start:end])
+        for (start, title), end in zip(heads, ends, strict=True)
+    ]
+    return document[: starts[0] if starts else None], sections
+
+
+def _rendered(template: str, document: Document) -> str:
+    safe = mapped(in_tables(document), visible)
+    return _environment().get_template(template).render(blocks=safe, title=_title(safe), styles=STYLES)
+
+
+def _title(document: Document) -> str:
+    return next((plain(block.text) for block in document if isinstance(block, Heading)), "inspector")
 
 
 def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
 
     environment = Environment(
         loader=FileSystemLoader(_ASSETS),
@@ -46,4 +85,5 @@ def _environment() -> Environment:
     )
     environment.globals["kind"] = lambda block: type(block).__name__
     environment.globals["drawn"] = drawn
+    environment.globals["picture"] = lambda figure: Markup(inline(figure))  # noqa: S704 - it escapes its texts itself
     return environment

@@ -21,6 +21,7 @@ from inspector.render.document import (
 )
 from inspector.render.escape import ascii_only, visible
 from inspector.render.ladder import in_text
+from inspector.render.rows import in_tables
 
 
 def text(document: Document, *, encoding: str = "utf-8") -> str:
@@ -30,7 +31,7 @@ def text(document: Document, *, encoding: str = "utf-8") -> str:
     >>> text((Heading(1, line("block ×12")),), encoding="ascii")
     'block x12\n'
     """
-    safe = mapped(in_text(document), visible)
+    safe = mapped(in_text(in_tables(document)), visible)
     printed = "\n".join(_blocks(safe)) + "\n"
     try:
         printed.encode(encoding)

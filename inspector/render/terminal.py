@@ -28,6 +28,7 @@ from inspector.render.document import (
 from inspector.render.escape import ascii_only, visible
 from inspector.render.ladder import in_text
 from inspector.render.layout import GAP, fit, packed, wrapped
+from inspector.render.rows import in_tables
 from inspector.render.styles import STYLES
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def terminal(document: Document, *, width: int | None, color: bool, encoding: st
 
     rich is given `Text` only, never markup: markup would eat shapes such as `[batch, 768]`.
     """
-    safe = mapped(in_text(document), visible)
+    safe = mapped(in_text(in_tables(document)), visible)
     try:
         return _printed(safe, width, color, encoding)
     except UnicodeEncodeError:

@@ -27,6 +27,7 @@ from inspector.render.document import (
 )
 from inspector.reporting import words
 from inspector.stage_graph.fields import model_fields
+from inspector.stage_graph.record import GraphFact
 from inspector.vocabulary import SECTIONS
 
 _COLUMNS = (
@@ -119,7 +120,7 @@ def _verdict(fact: Fact) -> Cell:
     return cell(line(Span(", ".join(filter(None, (said, "probed" if fact.probed else ""))), "muted")))
 
 
-def text(fact: Fact) -> str:
+def text(fact: Fact | GraphFact) -> str:
     """The value with its formula and its unit: `0.125 = 1/sqrt(64)`."""
     formula = f" = {fact.formula}" if fact.formula else ""
     return f"{_value(fact.value)}{formula}{' ' + fact.unit if fact.unit else ''}"

@@ -144,10 +144,10 @@ def _ordered(groups: Sequence[Group], chain: Scopes) -> list[Group]:
     """Kahn's order over each model's first stages; of what may come next, what stands earliest in its model."""
     places: list[dict[int, int]] = []
     for number, scope in enumerate(chain):
-        place = {part.id: at for at, part in enumerate(scope.parts)} if scope else {}
+        at = {part.id: step for step, part in enumerate(scope.parts)} if scope else {}
         places.append(
             {
-                index: min(place[part.id] for part in group.parts(number))
+                index: min(at[part.id] for part in group.parts(number))
                 for index, group in enumerate(groups)
                 if group.parts(number)
             }

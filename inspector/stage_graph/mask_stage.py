@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["mask_at", "mask_kind"]
+__all__ = ["mask_at", "mask_kind", "seen_at"]
 
 from inspector.records import Concrete, Op
 from inspector.roles.flow import FUSED_ATTENTION
 from inspector.stage_graph.behind import behind
-from inspector.stage_graph.masks import HIDDEN, MaskKind, describe
+from inspector.stage_graph.masks import HIDDEN, MaskKind, Span, describe, spans
 from inspector.stage_graph.stages import Stage, StageGraph
 
 
@@ -21,10 +21,22 @@ def mask_at(graph: StageGraph, op: Op) -> MaskKind | None:
     """The pattern of the mask that enters this op, directly or inside a sum of biases, or that it makes itself."""
     if op.name == FUSED_ATTENTION and op.attribute("is_causal"):
         return MaskKind("causal")
+    found = _contents(graph, op)
+    return describe(*found) if found else None
+
+
+def seen_at(graph: StageGraph, op: Op) -> tuple[Span, ...] | None:
+    """For each query the first and last key that this op's mask lets it see; None where there are no contents."""
+    found = _contents(graph, op)
+    return tuple(spans(*found)) if found else None
+
+
+def _contents(graph: StageGraph, op: Op) -> tuple[Concrete, bool] | None:
+    """The mask behind an op, and whether it hides where it is true."""
     for value in behind(graph, op.inputs, most=24):
         known = graph.trace.concrete.get(value)
         if known is not None and _is_mask(known, graph.trace.scenario.seq):
-            return describe(known, hides=_hides_where_true(graph, op, value))
+            return known, _hides_where_true(graph, op, value)
     return None
 
 

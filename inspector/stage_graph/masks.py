@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["HIDDEN", "MaskKind", "describe"]
+__all__ = ["HIDDEN", "MaskKind", "describe", "spans"]
 
 from typing import NamedTuple
 
@@ -43,12 +43,21 @@ def describe(mask: Concrete, hides: bool = False) -> MaskKind:
     """
     if not mask.kept or len(mask.shape) < 2:
         return MaskKind("other")
+    return _pattern(spans(mask, hides), *mask.shape[-2:])
+
+
+def spans(mask: Concrete, hides: bool = False) -> list[Span]:
+    """For each query the first and last key it sees, in the row of the batch with the least padding.
+
+    (1, 0) where it sees none, (0, -1) where what it sees has holes.
+
+    >>> spans(Concrete((2, 2), "bool", (True, False, True), (1, 1, 2), ""))
+    [(0, 0), (0, 1)]
+    """
     if hides:
         mask = mask._replace(values=tuple(not value for value in mask.values))
-    queries, keys = mask.shape[-2:]
-    planes = _planes(mask, queries, keys)
-    widest = max(planes, key=lambda spans: sum(last - first + 1 for first, last in spans if last >= first))
-    return _pattern(widest, queries, keys)
+    planes = _planes(mask, *mask.shape[-2:])
+    return max(planes, key=lambda spans: sum(last - first + 1 for first, last in spans if last >= first))
 
 
 def _planes(mask: Concrete, queries: int, keys: int) -> list[list[Span]]:

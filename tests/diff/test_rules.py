@@ -9,6 +9,7 @@ import pytest
 from inspector.alignment.parts import Part, Scope, Side
 from inspector.comparison import observed
 from inspector.comparison.judge import Finding, compare
+from inspector.comparison.lock import LOCK_RULES
 from inspector.comparison.rules import RULES, SEVERITIES, UNEXPLAINED
 from inspector.errors import InspectorError
 from inspector.messages import messages
@@ -35,7 +36,7 @@ def test_a_rule_is_about_a_fact_or_the_graph():
 
 
 def test_every_rule_has_words():
-    assert {rule.id for rule in (*RULES, UNEXPLAINED)} | {"summary"} == set(messages())
+    assert {rule.id for rule in (*RULES, UNEXPLAINED, *LOCK_RULES)} | {"fact", "summary"} == set(messages())
 
 
 PRESENT = {

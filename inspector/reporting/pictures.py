@@ -1,0 +1,33 @@
+"""Which pictures a report has: one question each, one answer per model."""
+
+from __future__ import annotations
+
+__all__ = ["pictures"]
+
+from collections.abc import Callable, Iterator, Sequence
+
+from inspector.render.document import Figure, Figures, line
+from inspector.reporting.pictures_attention import fusion, heads
+from inspector.reporting.pictures_flow import norms, positions, strip
+from inspector.reporting.pictures_masks import masks
+from inspector.reporting.report_material import Portrait
+
+Painter = Callable[[Portrait], Iterator[Figure]]
+
+PICTURES: tuple[tuple[str, Painter], ...] = (
+    ("Who sees whom", masks),
+    ("How heads share keys and values", heads),
+    ("How positions enter", positions),
+    ("Where the norms stand", norms),
+    ("Which weights make queries, keys and values", fusion),
+    ("How shapes flow through one block", strip),
+)
+"""Question -> the pictures that answer it. A picture more is one function, and its line here."""
+
+
+def pictures(portraits: Sequence[Portrait]) -> Iterator[Figures]:
+    """What can be drawn; a model that does not show something has no picture of it."""
+    for question, painter in PICTURES:
+        figures = tuple(figure for portrait in portraits for figure in painter(portrait))
+        if figures:
+            yield Figures(line(question), figures)
