@@ -130,7 +130,7 @@ def compare(
     field = _field(names)
     runs = []
     for name in names:
-        found = _prepared(model, inputs, replace(scenario, **{field: name}), weights, twin=twin, progress=progress)
+        found = _prepared(model, inputs, _under(scenario, field, name), weights, twin=twin, progress=progress)
         runs.append(_running(found))
     return [(compared(runs[0], run), f"{names[0]} and {name}") for run, name in zip(runs[1:], names[1:], strict=True)]
 
@@ -149,6 +149,11 @@ def _field(names: Sequence[str]) -> str:
     if len(kinds) > 1:
         raise UsageError(f"settings of one kind are compared, but got {', '.join(names)}")
     return kinds.pop()
+
+
+def _under(scenario: Scenario, field: str, name: str) -> Scenario:
+    changed: dict[str, Any] = {field: name}
+    return replace(scenario, **changed)
 
 
 def _kind(name: str) -> str:

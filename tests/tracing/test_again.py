@@ -10,6 +10,7 @@ from torch import nn
 from inspector.errors import TraceFailed
 from inspector.tracing.again import Again, run_again, wanted
 from inspector.tracing.run import watch
+from inspector.tracing.watcher import Ref
 
 
 class Two(nn.Module):
@@ -27,12 +28,16 @@ class Two(nn.Module):
         return torch.relu(y) + x
 
 
+def read(raw):
+    return [int(item) for item in raw.args if isinstance(item, Ref)]
+
+
 def passes(module, whole):
     """Run twice; one group for each op that has tensors, of all values that cross its border."""
     x = torch.randn(2, 4)
     first = watch(module, {"x": x})
     raws = first.watcher.records
-    groups = [([index], [*map(int, [a for a in raw.args if type(a).__name__ == "Ref"]), *raw.outputs]) for index, raw in enumerate(raws)]
+    groups = [([index], [*read(raw), *raw.outputs]) for index, raw in enumerate(raws)]
     again = Again(module, first.watcher, wanted(first.watcher, groups), whole)
     run_again(module, {"x": x}, again)
     return first, again, x
@@ -45,7 +50,7 @@ def test_tensors_are_the_models_own():
         seen[group] = {value: tensor.clone() for value, tensor in held.items()}
 
     module = Two()
-    first, again, x = passes(module, whole)
+    first, _, x = passes(module, whole)
     names = [raw.spec.name for raw in first.watcher.records]
     assert names == ["linear", "relu", "add"]
     made = seen[0][first.watcher.records[0].outputs[0]]
@@ -63,7 +68,7 @@ def test_nothing_is_held_at_the_end():
 def test_a_visible_write_is_a_value_of_its_own():
     seen = {}
     module = Two(between=lambda y: y.mul_(2))
-    first, again, x = passes(module, lambda group, held: seen.update({(group, v): t.clone() for v, t in held.items()}))
+    first, _, x = passes(module, lambda group, held: seen.update({(group, v): t.clone() for v, t in held.items()}))
     linear, double = first.watcher.records[:2]
     assert double.effect == "inplace"
     before, after = seen[0, linear.outputs[0]], seen[1, double.outputs[0]]
@@ -84,7 +89,7 @@ def test_an_invisible_write_is_noticed():
     module = Two(between=double)
     x = torch.randn(2, 4)
     first = watch(module, {"x": x})
-    groups = [([index], [int(a) for a in raw.args if type(a).__name__ == "Ref"]) for index, raw in enumerate(first.watcher.records)]
+    groups = [([index], read(raw)) for index, raw in enumerate(first.watcher.records)]
     again = Again(module, first.watcher, wanted(first.watcher, groups), whole)
     again_intact = again.intact
     run_again(module, {"x": x}, again)
