@@ -14,8 +14,9 @@ from inspector.records import Scenario
 if TYPE_CHECKING:
     from inspector.source.prepared import Prepared
     from inspector.verification.claims import Claimed
+    from inspector.verification.plan import Plan
     from inspector.verification.report import Report
-    from inspector.verification.verify import Running
+    from inspector.verification.verify import Claiming, Running
 
 Progress = Callable[[str], None]
 
@@ -24,12 +25,12 @@ Progress = Callable[[str], None]
 class Ran:
     """What is needed to run a model and to know what is claimed of it.
 
-    claimed: inputs -> what the reference forward claims of them; None where there is none, and `missing` says why.
+    claimed: who claims what should be done. missing: why that is no whole reference forward, "" where it is one.
     """
 
     running: Running
     prepared: Prepared
-    claimed: Callable[[Mapping[str, Any]], Claimed] | None
+    claimed: Claiming
     missing: str
     notes: tuple[str, ...]
 
@@ -66,7 +67,7 @@ def checked(ran: Ran, progress: Progress | None, *, whole: bool = False) -> Repo
     from inspector.verification.verify import verify
 
     with unchanged(ran.running.module):
-        report = _unreferenced(ran) if ran.claimed is None else verify(ran.running, ran.claimed, progress, power=True)
+        report = verify(ran.running, ran.claimed, progress, power=True)
     if not report.rows:
         raise TraceFailed(f"{ran.prepared.subject.name}: the forward pass ran no op", hint="there is nothing to check")
     report = replace(report, notes=(*ran.notes, *report.notes), flags=report.flags or arithmetic())
@@ -75,7 +76,7 @@ def checked(ran: Ran, progress: Progress | None, *, whole: bool = False) -> Repo
 
 def _with_answers(report: Report, ran: Ran, *, whole: bool) -> Report:
     """With how far the answers are from float64: shown, never judged."""
-    if ran.claimed is None:
+    if ran.missing:
         return report
     from inspector.tracing.run import unchanged
     from inspector.verification.whole import whole_of
@@ -87,35 +88,25 @@ def _with_answers(report: Report, ran: Ran, *, whole: bool) -> Report:
     return replace(report, whole=tuple((f"{one.name} {one.unit}".strip(), one.value) for one in found))
 
 
-def _claimed(found: Prepared) -> tuple[Callable[[Mapping[str, Any]], Claimed] | None, str]:
-    """Who claims what the model should do; None with the reason where nobody does."""
+def _claimed(found: Prepared) -> tuple[Claiming, str]:
+    """Who claims what the model should do, and why that is no whole forward, where it is none."""
     from inspector.reference.weights import NotCovered
     from inspector.verification.claims import claimed_by
+    from inspector.verification.readings import claimed_from
 
-    def claimed(inputs: Mapping[str, Any]) -> Claimed | None:
-        return claimed_by(found.model_type, found.module, found.config, inputs)
+    def whole(inputs: Mapping[str, Any]) -> Claimed:
+        claimed = claimed_by(found.model_type, found.module, found.config, inputs)
+        assert claimed is not None  # asked a second time, it has the same answer
+        return claimed
 
-    try:
-        if claimed(found.inputs()) is not None:
-            return claimed, ""  # type: ignore[return-value]  # asked a second time, it has the same answer
-    except NotCovered as error:
-        return None, f"no stage was checked: {error.what}{f' ({error.why})' if error.why else ''}"
+    def by_stage(inputs: Mapping[str, Any], plan: Plan) -> Claimed:
+        return claimed_from(plan, found.module, inputs, plan.trace.claims)
+
     kind = f"the model type {found.model_type}" if found.model_type else "a model without a transformers config"
-    return None, f"no stage was checked: there is no reference forward for {kind}"
-
-
-def _unreferenced(ran: Ran) -> Report:
-    """The stages by name. None of them is checked."""
-    from inspector.verification.plan import plan
-    from inspector.verification.report import Report, Row
-    from inspector.vocabulary import EXEMPT
-
-    run = ran.running
-    seen = plan(run.module, run.inputs(), run.scenario, run.info, run.claims)
-    rows = []
-    for stage in seen.stages:
-        exempt = stage.path in EXEMPT or stage.section == "layout"
-        dtype = seen.trace.values[stage.outputs[0]].dtype if stage.outputs else ""
-        row = Row(stage.path, stage.operand, stage.layer, "exempt" if exempt else "unchecked", dtype=dtype)
-        rows.append(replace(row, module=seen.graph.module(stage), place=stage.index))
-    return Report(run.info, run.scenario, tuple(rows), tool=seen.trace.tool)
+    why = f"there is no reference forward for {kind}"
+    try:
+        if claimed_by(found.model_type, found.module, found.config, found.inputs()) is not None:
+            return whole, ""
+    except NotCovered as error:
+        why = f"{error.what}{f' ({error.why})' if error.why else ''}"
+    return by_stage, f"{why}: each stage was checked by itself, and nothing claims where its inputs come from"

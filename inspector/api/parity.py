@@ -321,8 +321,8 @@ def _mutated(ran: Ran, progress: Progress | None) -> Mutation:
     from inspector.api.fingerprint import versions
     from inspector.verification.mutants.run import run_mutants
 
-    if ran.claimed is None:
+    if ran.missing:
         raise InspectorError(f"{ran.running.info.name} cannot be checked, and so no mistake in it", why=ran.missing)
-    report = run_mutants(ran.running, ran.claimed, progress)
+    report = run_mutants(ran.running, ran.claimed, progress)  # type: ignore[arg-type]  # a forward asks for no plan
     tool = {name: version for name, version in versions().items() if name != "python"}
     return Mutation(replace(report, model=ran.running.info), ran.notes, tuple(tool.items()))

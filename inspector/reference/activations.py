@@ -5,7 +5,7 @@ Shapes: any; every function is elementwise.
 
 from __future__ import annotations
 
-__all__ = ["ACTIVATIONS", "activate", "known_as"]
+__all__ = ["ACTIVATIONS", "activate", "clamp", "known_as", "shift"]
 
 import math
 from collections.abc import Callable
@@ -97,3 +97,21 @@ def known_as(spelling: str) -> str | None:
     """
     name = _SPELLINGS.get(spelling, spelling)
     return name if name in ACTIVATIONS else None
+
+
+def clamp(x: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
+    """Nothing below `low` or above `high`.
+
+    >>> clamp(torch.tensor([-9.0, 1.0, 9.0]), high=7.0)
+    tensor([-9.,  1.,  7.])
+    """
+    return torch.clamp(x, low, high)
+
+
+def shift(x: Tensor, by: float) -> Tensor:
+    """x plus a number.
+
+    >>> shift(torch.tensor([1.0]), 1.0)
+    tensor([2.])
+    """
+    return x + by

@@ -12,6 +12,7 @@ __all__ = [
     "attend",
     "contract",
     "drop_sink",
+    "hide",
     "scale",
     "scores",
     "softcap",
@@ -118,6 +119,15 @@ def apply_mask(scores_BHST: Tensor, allowed: Tensor) -> Tensor:
     `allowed` is boolean, (S, T) or (B, 1, S, T).
     """
     return torch.where(allowed, scores_BHST, -math.inf)
+
+
+def hide(scores_BHST: Tensor, hidden: Tensor) -> Tensor:
+    """As `apply_mask`, by what may not be seen.
+
+    >>> hide(torch.tensor([1.0, 2.0]), torch.tensor([False, True]))
+    tensor([1., -inf])
+    """
+    return torch.where(hidden, -math.inf, scores_BHST)
 
 
 def softmax(scores_BHST: Tensor, sinks_H: Tensor | None = None, empty: Empty = "uniform") -> Tensor:

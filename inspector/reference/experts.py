@@ -8,19 +8,24 @@ from __future__ import annotations
 __all__ = [
     "choose",
     "combine",
+    "combine_sorted",
     "copies",
     "expert_linear",
+    "grouped_linear",
     "mixture",
     "of_chosen",
     "probabilities",
+    "scores_of",
     "shares",
     "sigmoid_router",
     "softmax_then_topk",
+    "sorted_by_expert",
     "spread",
     "topk_then_softmax",
 ]
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
@@ -137,22 +142,38 @@ def choose(scores_NE: Tensor, active: int) -> Route:
     return Route(*torch.topk(scores_NE, active, dim=-1))
 
 
+def scores_of(scores_NE: Tensor, experts_NA: Tensor) -> Tensor:
+    """The scores of the chosen experts: (N, A).
+
+    >>> scores_of(torch.tensor([[1.0, 5.0]]), torch.tensor([[1]])).tolist()
+    [[5.0]]
+    """
+    return torch.gather(scores_NE, -1, experts_NA)
+
+
 def copies(x_ND: Tensor, active: int) -> Tensor:
     """Each token once for each of its experts, one after the other: (N·A, D).
 
     >>> copies(torch.tensor([[1.0], [2.0]]), 2).flatten().tolist()
     [1.0, 1.0, 2.0, 2.0]
     """
-    return x_ND.repeat_interleave(active, dim=0)
+    return x_ND.repeat_interleave(active, 0)
 
 
-def of_chosen(experts_NA: Tensor, table_E: Tensor) -> Tensor:
-    """What belongs to each chosen expert, be it a matrix or a bias: (N·A, ...).
+def of_chosen(
+    experts_NA: Tensor,
+    first_E: Tensor,
+    second_E: Tensor | None = None,
+    third_E: Tensor | None = None,
+    fourth_E: Tensor | None = None,
+) -> tuple[Tensor, ...]:
+    """What belongs to each chosen expert, be it matrices or biases: (N·A, ...) of each table.
 
-    >>> of_chosen(torch.tensor([[1, 0]]), torch.tensor([7.0, 8.0])).tolist()
+    >>> of_chosen(torch.tensor([[1, 0]]), torch.tensor([7.0, 8.0]))[0].tolist()
     [8.0, 7.0]
     """
-    return table_E[experts_NA.reshape(-1)]
+    tables = [table for table in (first_E, second_E, third_E, fourth_E) if table is not None]
+    return tuple(table[experts_NA.reshape(-1)] for table in tables)
 
 
 def expert_linear(
@@ -174,5 +195,73 @@ def combine(answers_MD: Tensor, weights_M: Tensor, active: int, shared_ND: Tenso
     [[2.0]]
     """
     weighed = answers_MD * weights_M.reshape(-1, 1)
-    total = weighed.unflatten(0, (-1, active)).sum(dim=1)
+    total: Tensor = weighed.unflatten(0, (-1, active)).sum(dim=1)
     return total if shared_ND is None else total + shared_ND.reshape(total.shape)
+
+
+def sorted_by_expert(
+    x_ND: Tensor,
+    weights_NA: Tensor,
+    experts_NA: Tensor,
+    back_M: Tensor,
+    count: int,
+    first_E: Tensor | None = None,
+    second_E: Tensor | None = None,
+) -> tuple[Tensor, ...]:
+    """Tokens in the order of their experts: (N·A, D), their weights, where each expert's end, and the way back.
+
+    >>> rows, weights, ends, back = sorted_by_expert(
+    ...     torch.tensor([[1.0], [2.0]]),
+    ...     torch.tensor([[0.5], [0.25]]),
+    ...     experts_NA=torch.tensor([[1], [0]]),
+    ...     back_M=torch.tensor([1, 0]),
+    ...     count=2,
+    ... )
+    >>> rows.flatten().tolist(), weights.tolist(), ends.tolist(), back.tolist()
+    ([2.0, 1.0], [0.25, 0.5], [1, 2], [1, 0])
+
+    back: where each of the N·A copies went: of the tokens of one expert any may come first, so which did is taken as
+    given. ValueError where it is no order by experts. Then what tables hold for the expert of each row.
+    """
+    chosen = experts_NA.reshape(-1)
+    order = torch.argsort(back_M)
+    if not torch.equal(back_M[order], torch.arange(len(order), device=order.device)):
+        raise ValueError("two tokens have gone to one place")
+    if bool((chosen[order].diff() < 0).any()):
+        raise ValueError("the tokens are not in the order of their experts")
+    ends = torch.bincount(chosen, minlength=count).cumsum(0)
+    tables = tuple(table[chosen[order]] for table in (first_E, second_E) if table is not None)
+    return x_ND[order // experts_NA.shape[-1]], weights_NA.reshape(-1)[order], ends, back_M, *tables
+
+
+def grouped_linear(
+    x_MI: Tensor,
+    weight_EOI: Tensor,
+    ends_E: Tensor,
+    bias_MO: Tensor | None = None,
+    layout: Literal["out_in", "in_out"] = "out_in",
+) -> Tensor:
+    """y = Wx + b, the rows up to each expert's end by its matrix: (M, I) -> (M, O).
+
+    >>> weights = torch.tensor([[[1.0]], [[10.0]]])
+    >>> grouped_linear(torch.ones(3, 1), weights, torch.tensor([1, 3])).flatten().tolist()
+    [1.0, 10.0, 10.0]
+    """
+    ends = [0, *(int(end) for end in ends_E)]
+    rows = [x_MI[start:end] for start, end in pairwise(ends)]
+    equation = "mi,oi->mo" if layout == "out_in" else "mi,io->mo"
+    y = torch.cat([torch.einsum(equation, part, weight) for part, weight in zip(rows, weight_EOI, strict=True)])
+    return y if bias_MO is None else y + bias_MO
+
+
+def combine_sorted(
+    answers_MD: Tensor, weights_M: Tensor, back_M: Tensor, active: int, shared_ND: Tensor | None = None
+) -> Tensor:
+    """As `combine`, for answers that stand in the order of the experts.
+
+    >>> answers, weights = torch.tensor([[3.0], [1.0]]), torch.tensor([0.5, 0.5])
+    >>> combine_sorted(answers, weights, torch.tensor([1, 0]), active=2).tolist()
+    [[2.0]]
+    """
+    back = back_M.to(torch.long)
+    return combine(answers_MD[back], weights_M.reshape(-1)[back], active, shared_ND)

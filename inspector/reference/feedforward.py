@@ -5,7 +5,7 @@ Shapes: x is (..., D), inside (..., F).  D width, F ffn width. Weights are (out,
 
 from __future__ import annotations
 
-__all__ = ["add", "add_all", "gated_mlp", "mlp", "multiply"]
+__all__ = ["add", "add_all", "gated_mlp", "mlp", "multiply", "subtract"]
 
 
 from typing import TYPE_CHECKING
@@ -40,6 +40,16 @@ def add_all(first: Tensor, second: Tensor, third: Tensor, fourth: Tensor | None 
     """
     total = first + second + third
     return total if fourth is None else total + fourth
+
+
+def subtract(x: Tensor, other: Tensor) -> Tensor:
+    """The difference, element by element.
+
+    >>> import torch
+    >>> subtract(torch.tensor([3.0]), torch.tensor([1.0]))
+    tensor([2.])
+    """
+    return x - other
 
 
 def multiply(gate: Tensor, up: Tensor) -> Tensor:

@@ -5,14 +5,16 @@ Shapes: any; a pattern names the axes by letters.
 
 from __future__ import annotations
 
-__all__ = ["arrange", "pieces", "viewed"]
+__all__ = ["arrange", "join", "pieces", "rounded", "together", "viewed"]
 
 import math
 import re
+from itertools import chain
 
+import torch
 from torch import Tensor
 
-_TOKEN = re.compile(r"[()A-Za-z]")
+_SIGNS = re.compile(r"[()A-Za-z]")
 
 
 def arrange(x: Tensor, pattern: str, **sizes: int) -> Tensor:
@@ -26,7 +28,8 @@ def arrange(x: Tensor, pattern: str, **sizes: int) -> Tensor:
     ICLR). ValueError for a pattern that does not fit.
     """
     left, right = (_axes(side) for side in pattern.split("->"))
-    if len(left) != x.dim() or sorted(sum(left, [])) != sorted(sum(right, [])):
+    names, order = list(chain(*left)), list(chain(*right))
+    if len(left) != x.dim() or sorted(names) != sorted(order):
         raise ValueError(f"the pattern {pattern} does not fit a tensor of {x.dim()} axes")
     known = dict(sizes)
     for letters, size in zip(left, x.shape, strict=True):
@@ -34,23 +37,22 @@ def arrange(x: Tensor, pattern: str, **sizes: int) -> Tensor:
         taken = math.prod(known[letter] for letter in letters if letter in known)
         if len(rest) > 1 or size % taken or (not rest and size != taken):
             raise ValueError(f"the pattern {pattern} does not fit {tuple(x.shape)}")
-        known |= {letter: size // taken for letter in rest}
-    names = sum(left, [])
-    moved = x.reshape([known[name] for name in names]).permute([names.index(name) for name in sum(right, [])])
+        known |= dict.fromkeys(rest, size // taken)
+    moved = x.reshape([known[name] for name in names]).permute([names.index(name) for name in order])
     return moved.reshape([math.prod(known[letter] for letter in letters) for letters in right])
 
 
 def _axes(side: str) -> list[list[str]]:
     axes: list[list[str]] = []
     inside = False
-    for token in _TOKEN.findall(side):
-        if token in "()":
-            inside = token == "("
+    for sign in _SIGNS.findall(side):
+        if sign in "()":
+            inside = sign == "("
             axes += [[]] if inside else []
         elif inside:
-            axes[-1].append(token)
+            axes[-1].append(sign)
         else:
-            axes.append([token])
+            axes.append([sign])
     return axes
 
 
@@ -75,3 +77,35 @@ def pieces(
     """
     x = x if shape is None else x.reshape(shape)
     return tuple(x.movedim(axis, 0)[start:stop:step].movedim(0, axis) for start, stop, step in bounds)
+
+
+def rounded(x: Tensor) -> Tensor:
+    """The same numbers; a model may round them to a narrower format here, and is allowed to.
+
+    >>> import torch
+    >>> rounded(torch.tensor([1.0]))
+    tensor([1.])
+    """
+    return x
+
+
+def together(
+    first: Tensor, second: Tensor, third: Tensor | None = None, fourth: Tensor | None = None
+) -> tuple[Tensor, ...]:
+    """Several results of one stage, as they are.
+
+    >>> import torch
+    >>> len(together(torch.zeros(1), torch.ones(2)))
+    2
+    """
+    return tuple(one for one in (first, second, third, fourth) if one is not None)
+
+
+def join(first: Tensor, second: Tensor, axis: int = -1) -> Tensor:
+    """One behind the other.
+
+    >>> import torch
+    >>> join(torch.tensor([1]), torch.tensor([2])).tolist()
+    [1, 2]
+    """
+    return torch.cat((first, second), dim=axis)

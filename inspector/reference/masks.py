@@ -5,7 +5,7 @@ Shapes: B batch, S new tokens (queries), T keys. A mask is (S, T), or (B, 1, S, 
 
 from __future__ import annotations
 
-__all__ = ["Direction", "allowed", "build_mask", "build_masks", "fully_masked_rows", "padding_of"]
+__all__ = ["Direction", "allowed", "build_mask", "build_masks", "fully_masked_rows", "hidden_masks", "padding_of"]
 
 from typing import Literal
 
@@ -79,19 +79,41 @@ def build_masks(
     keys: int,
     patterns: tuple[tuple[Direction, int | None, int | None], ...],
     attention_mask_BT: Tensor | None = None,
+    mutual: bool = False,
 ) -> tuple[Tensor, ...]:
     """The masks of one forward: for each (direction, window, chunk) who of the last `queries` places sees which key.
 
     >>> [mask.int().tolist() for mask in build_masks(2, 2, (("causal", None, None), ("bidirectional", None, None)))]
     [[[1, 0], [1, 1]], [[1, 1], [1, 1]]]
+
+    mutual: padding sees nothing either.
     """
     device = None if attention_mask_BT is None else attention_mask_BT.device
     keys_T = torch.arange(keys, device=device)
     queries_S = torch.arange(keys - queries, keys, device=device)
-    return tuple(
+    made = (
         allowed(queries_S, keys_T, direction, window, chunk, padding_BT=attention_mask_BT)
         for direction, window, chunk in patterns
     )
+    if not mutual or attention_mask_BT is None:
+        return tuple(made)
+    real_B1S1 = attention_mask_BT.to(torch.bool)[:, None, keys - queries :, None]
+    return tuple(mask & real_B1S1 for mask in made)
+
+
+def hidden_masks(
+    queries: int,
+    keys: int,
+    patterns: tuple[tuple[Direction, int | None, int | None], ...],
+    attention_mask_BT: Tensor | None = None,
+    mutual: bool = False,
+) -> tuple[Tensor, ...]:
+    """As `build_masks`, by what may not be seen.
+
+    >>> hidden_masks(2, 2, (("causal", None, None),))[0].int().tolist()
+    [[0, 1], [0, 0]]
+    """
+    return tuple(~mask for mask in build_masks(queries, keys, patterns, attention_mask_BT, mutual))
 
 
 def padding_of(lengths_B: Tensor, length: int, side: Literal["left", "right"] = "right") -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 __all__ = [
     "alibi_bias",
-    "alibi_of_mask",
+    "alibi_of_places",
     "alibi_slopes",
     "counted",
     "position_ids",
@@ -41,15 +41,16 @@ def position_ids(length: int, past: int = 0, padding_BT: Tensor | None = None, d
     return torch.where(padding_BT > 0, counted, torch.zeros_like(counted))[:, past : past + length]
 
 
-def counted(real_BT: Tensor, length: int, first: int = 0, padding: int = 0) -> Tensor:
+def counted(real_BT: Tensor, length: int, first: int = 0, padding: int = 0, unlike: int | None = None) -> Tensor:
     """The positions of the last `length` places, counted from `first` at the first token that is real: (B, S).
 
     >>> counted(torch.tensor([[0, 1, 1]]), 3, first=2, padding=1)
     tensor([[1, 2, 3]])
 
-    real: 1 for a token and 0 for padding, which stands at `padding`. RoBERTa counts so from behind its padding id.
+    real: 1 for a token and 0 for padding, which stands at `padding`; or ids, of which `unlike` is padding's. RoBERTa
+    counts so, from behind its padding id.
     """
-    real = real_BT.to(torch.bool)
+    real = real_BT.to(torch.bool) if unlike is None else real_BT != unlike
     places = real.to(torch.long).cumsum(dim=-1) - 1 + first
     return torch.where(real, places, padding)[:, real.shape[-1] - length :]
 
@@ -101,14 +102,14 @@ def alibi_bias(keys_T: Tensor, heads: int, queries_S: Tensor | None = None) -> T
     return slopes_H11 * (keys_T if queries_S is None else keys_T - queries_S.to(torch.float64)[:, None])
 
 
-def alibi_of_mask(real_BT: Tensor, heads: int) -> Tensor:
-    """The bias of keys that are counted by an attention mask, (B, H, 1, T) float64: padding stands at 0 (BLOOM).
+def alibi_of_places(places_BT: Tensor, heads: int) -> Tensor:
+    """The bias of keys by their own places, in each row of the batch: (B, H, 1, T) float64 (BLOOM).
 
-    >>> alibi_of_mask(torch.tensor([[0, 1, 1]]), heads=1)[0, 0] * 256
+    >>> alibi_of_places(torch.tensor([[0, 0, 1]]), heads=1)[0, 0] * 256
     tensor([[0., 0., 1.]], dtype=torch.float64)
     """
-    places = (real_BT.cumsum(dim=-1) - 1) * real_BT
-    return alibi_slopes(heads, real_BT.device)[None, :, None, None] * places.to(torch.float64)[:, None, None, :]
+    slopes_H11 = alibi_slopes(heads, places_BT.device)[:, None, None]
+    return slopes_H11 * places_BT.to(torch.float64)[:, None, None, :]
 
 
 def relative_bias(

@@ -5,7 +5,7 @@ Shapes: B batch, S new tokens, D width, H heads, G kv heads, K head width, F ffn
 
 from __future__ import annotations
 
-__all__ = ["linear", "linear_heads", "split_gate_up", "split_qkv"]
+__all__ = ["linear", "linear_heads", "product_of", "split_gate_up", "split_qkv"]
 
 from typing import Literal
 
@@ -28,6 +28,15 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, layout: Layout
         raise ValueError(f"a layout is out_in or in_out, but got {layout}")
     y = torch.einsum("...i,oi->...o" if layout == "out_in" else "...i,io->...o", x, weight)
     return y if bias is None else y + bias
+
+
+def product_of(x: Tensor, weight: Tensor, layout: Layout = "out_in") -> Tensor:
+    """Wx, for a bias that is added by itself.
+
+    >>> product_of(torch.tensor([1.0, 2.0]), torch.tensor([[1.0, 10.0]]))
+    tensor([21.])
+    """
+    return linear(x, weight, layout=layout)
 
 
 def linear_heads(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

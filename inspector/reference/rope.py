@@ -5,7 +5,7 @@ Shapes: B batch, S new tokens, H heads, K head width, R elements that are turned
 
 from __future__ import annotations
 
-__all__ = ["cos_sin", "rope_table", "rotate", "rotate_complex"]
+__all__ = ["complex_table", "cos_sin", "rope_table", "rotate", "rotate_complex"]
 
 from typing import Any, Literal
 
@@ -39,9 +39,16 @@ def cos_sin(
 
 
 def rotate(
-    x_BHSK: Tensor, cos_B1SR: Tensor, sin_B1SR: Tensor, layout: Layout = "half", dims: int | None = None
+    x_BHSK: Tensor,
+    cos_B1SR: Tensor,
+    sin_B1SR: Tensor,
+    layout: Layout = "half",
+    dims: int | None = None,
+    start: int = 0,
+    into: Layout | None = None,
+    backwards: bool = False,
 ) -> Tensor:
-    """Each pair (a, b) of the first `dims` elements becomes (a·cos − b·sin, b·cos + a·sin); the rest stays.
+    """Each pair (a, b) of `dims` elements from `start` on becomes (a·cos − b·sin, b·cos + a·sin); the rest stays.
 
     >>> x = torch.tensor([1.0, 2.0, 3.0, 4.0]).reshape(1, 1, 1, 4)
     >>> quarter = torch.zeros(1, 1, 1, 4), torch.ones(1, 1, 1, 4)
@@ -50,10 +57,15 @@ def rotate(
     >>> rotate(x, *quarter, layout="interleaved").flatten().tolist()
     [-2.0, 1.0, -4.0, 3.0]
 
-    (B, H, S, K) -> (B, H, S, K). Source: Su et al. 2021 (arXiv 2104.09864), equation 34.
+    (B, H, S, K) -> (B, H, S, K). into: how the pairs stand in the result, where that differs (DeepSeek takes
+    neighbours and gives halves: queries and keys alike, so that their products are the same).
+    Source: Su et al. 2021 (arXiv 2104.09864), equation 34.
     """
     dims = dims or x_BHSK.shape[-1]
-    turned, rest = x_BHSK[..., :dims], x_BHSK[..., dims:]
+    sin_B1SR = -sin_B1SR if backwards else sin_B1SR
+    before, turned, rest = x_BHSK[..., :start], x_BHSK[..., start : start + dims], x_BHSK[..., start + dims :]
+    if into == "half" and layout == "interleaved":
+        turned, layout = torch.cat((turned[..., 0::2], turned[..., 1::2]), dim=-1), "half"
     if cos_B1SR.shape[-1] * 2 == dims:  # a table with one angle for each pair
         cos_B1SR, sin_B1SR = (_for_both(table, layout) for table in (cos_B1SR, sin_B1SR))
     if _is_half(layout):
@@ -62,7 +74,7 @@ def rotate(
     else:
         partner = torch.stack((-turned[..., 1::2], turned[..., 0::2]), dim=-1).flatten(-2)
     turned = turned * cos_B1SR + partner * sin_B1SR
-    return torch.cat((turned, rest), dim=-1) if rest.shape[-1] else turned
+    return torch.cat((before, turned, rest), dim=-1) if start or rest.shape[-1] else turned
 
 
 def _for_both(table: Tensor, layout: Layout) -> Tensor:
@@ -98,6 +110,15 @@ def rope_table(
     inverse_F = inverse_frequencies(rope, position_ids_BS.max() + 1, position_ids_BS.device)
     cos, sin = cos_sin(position_ids_BS, inverse_F, attention_factor(rope), layout)
     return cos.to(dtype), sin.to(dtype)
+
+
+def complex_table(position_ids_BS: Tensor, **claims: Any) -> Tensor:
+    """Cosines and sines side by side, one pair of them for each pair of elements: (B, 1, S, F, 2) float64.
+
+    >>> complex_table(torch.tensor([[0]]), dim=2).tolist()
+    [[[[[1.0, 0.0]]]]]
+    """
+    return torch.stack(rope_table(position_ids_BS, layout="single", **claims), dim=-1)
 
 
 def _is_half(layout: str) -> bool:

@@ -52,15 +52,29 @@ def _sinks(context: Context, op: Op, sinks: dict[int, frozenset[str]]) -> frozen
     for value in op.outputs:
         for user in context.flow.consumers(value):
             if user.id in sinks:
-                found |= sinks[user.id]
+                found |= _through(context, user, value, sinks[user.id])
             else:
                 found.add(_feeds(context, user, value))
     return frozenset(found)
 
 
+def _through(context: Context, user: Op, value: int, found: frozenset[str]) -> frozenset[str]:
+    """What a value feeds by way of `user`: a learned bias that a mask is laid over is no mask itself."""
+    flow = context.flow
+    others = [other for other in user.inputs if not flow.taint[other] & PAR]
+    if "mask.build" in found and flow.taint[value] & PAR and user.name in _LAID_OVER and others:
+        return found - {"mask.build"} | {"positions.relative_bias"}
+    return found
+
+
+_LAID_OVER = frozenset({"where", "masked_fill", "add"})
+
+
 def _feeds(context: Context, user: Op, value: int) -> str:
     """What it means to feed `value` into `user`."""
     flow, part = context.flow, context.parts[user.id]
+    if part.role == "cache_update":
+        return part.path
     part = part._replace(path=part.path.removeprefix("cross_"))  # what feeds either kind of attention is the same thing
     if flow.weight(value) is not None:
         return part.path  # `1 + w` is part of the norm, `w.T` of the projection

@@ -110,7 +110,8 @@ def _low_rank(context: Context, op: Op) -> Op | None:
         elif maker is not None and flow.kind[maker.id] in ("plumb", "view", "select"):
             value = maker.inputs[0]
         elif maker is not None and len(flow.act_inputs(maker)) == 1 and _updates_cache(context, maker):
-            value = flow.act_inputs(maker)[0]  # what is kept may be the latent itself
+            context.parts.claim([maker.id], "attention.cache_update", rule="what is kept is the latent")
+            value = flow.act_inputs(maker)[0]
         elif maker is not None and flow.weighted[maker.id]:
             context.parts.claim(between, "attention.latent_norm", rule="norm between two projections")
             return maker

@@ -194,7 +194,10 @@ _GAIN = 1.5
 
 
 def randomise(module: torch.nn.Module, seed: int) -> None:
-    """Matrices of a little more than unit gain, vectors off their special values, tables of unit size: the same on every machine."""
+    """Matrices of a little more than unit gain, vectors off their special values, tables of unit size.
+
+    The same on every machine.
+    """
     import torch
     from transformers.pytorch_utils import Conv1D
 

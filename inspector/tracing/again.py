@@ -128,7 +128,7 @@ def _digest(tensor: Tensor) -> tuple[int, str]:
     """The exclusive or of all elements, and their sum: equal elements cancel in the one, small changes in the other."""
     if not tensor.numel():
         return 0, ""
-    tensor = tensor.detach()
+    tensor = torch.view_as_real(tensor.detach()) if tensor.is_complex() else tensor.detach()
     return int(torch.hash_tensor(tensor).item()), repr(tensor.sum().item())
 
 

@@ -7,11 +7,10 @@ of N compared elements with probability 1 - 2N·exp(-32): Higham and Mary 2019 (
 
 from __future__ import annotations
 
-__all__ = ["BOUNDS", "Arithmetic", "Case", "arithmetic_of", "bounds_of"]
+__all__ = ["BOUNDS", "SINGLE", "Arithmetic", "Case", "arithmetic_of", "bounds_of"]
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -22,91 +21,10 @@ from inspector.reference.experts import combine, combine_sorted, expert_linear, 
 from inspector.reference.frequencies import RopeScaling, inverse_frequencies
 from inspector.reference.projections import linear, linear_heads
 from inspector.reference.rope import rotate
+from inspector.verification.arithmetic import SINGLE, Arithmetic, Case, arithmetic_of
 
-SINGLE = 2.0**-24
-"""Unit roundoff of single precision, in which all kernels accumulate."""
-
-_LAMBDA = 8.0
 _ROUNDINGS = 2.0
 """How often the variants of RMSNorm round to the model's format: Llama's twice, Gemma's once."""
-
-
-class Arithmetic(NamedTuple):
-    """What a number format and a device do to a number.
-
-    u: unit roundoff of the format. tiny: its smallest subnormal. a: unit roundoff of accumulations. product: error of a
-    product's operands beyond that (TF32), as a share of |x||W|.
-    """
-
-    u: float
-    tiny: float
-    a: float = SINGLE
-    product: float = 0.0
-
-    def gamma(self, terms: int) -> float:
-        """What a sum of so many terms may be off by, as a share of the sum of their magnitudes."""
-        worst = terms * self.a / (1 - terms * self.a)
-        return min(worst, _LAMBDA * math.sqrt(terms) * self.a + terms * self.a**2) + self.product
-
-
-def arithmetic_of(dtype: torch.dtype, device: torch.device) -> Arithmetic:
-    """The arithmetic of a format on a device, with torch's flags as they are now.
-
-    >>> arithmetic_of(torch.bfloat16, torch.device("cpu")).u
-    0.00390625
-
-    float64 counts as float32: transformers computes norms, softmax and rotations in single precision whatever the
-    model's format is.
-    """
-    dtype = torch.float32 if dtype == torch.float64 else dtype
-    info = torch.finfo(dtype)
-    u = info.eps / 2
-    product = 0.0
-    if device.type == "cuda":
-        matmul = torch.backends.cuda.matmul
-        if dtype == torch.float32 and matmul.allow_tf32:
-            product = 2 * 2.0**-11
-        if (reduced := _REDUCED.get(dtype)) and getattr(matmul, reduced):
-            product = _SPLITS * u
-    return Arithmetic(u, max(info.smallest_normal * info.eps, _FLUSHED), SINGLE, product)
-
-
-_FLUSHED = float(torch.finfo(torch.float32).smallest_normal)
-"""Kernels may take subnormal numbers of single precision for zero."""
-
-_SPLITS = 4
-"""Partial sums of a split contraction that are handed over in the model's own format, where torch allows it."""
-
-_REDUCED = {
-    torch.float16: "allow_fp16_reduced_precision_reduction",
-    torch.bfloat16: "allow_bf16_reduced_precision_reduction",
-}
-
-
-class Case(NamedTuple):
-    """One evaluation: the operands in float64, the claimed numbers, what was expected, and the arithmetic.
-
-    composite: whether the model wrote the function out in several ops, each of which rounds.
-    """
-
-    operands: Mapping[str, Tensor]
-    attributes: Mapping[str, Any]
-    expected: tuple[Tensor, ...]
-    arithmetic: Arithmetic
-    composite: bool = False
-
-    @property
-    def first(self) -> Tensor:
-        return next(iter(self.operands.values()))
-
-    def magnitudes(self, function: Callable[..., Tensor]) -> Tensor:
-        """The function on absolute values, in single precision: what its rounding errors are shares of."""
-        small = {name: tensor.to(torch.float32, copy=True).abs_() for name, tensor in self.operands.items()}
-        return function(**small, **self.attributes).to(torch.float64) * _INFLATED
-
-
-_INFLATED = 1.001
-"""Makes up for computing magnitudes in single precision: more than gamma of any contraction here."""
 
 Bound = Callable[[Case], Tensor | tuple[Tensor, ...] | None]
 """None: not a bit may differ."""
@@ -154,10 +72,11 @@ def _shares(case: Case) -> Tensor:
 
 def _combine(case: Case) -> Tensor:
     """Each answer weighed and rounded, then added up."""
-    one, active = case.arithmetic, case.attributes["active"]
+    one, active = case.arithmetic, int(case.attributes["active"])
     function = combine_sorted if "back_M" in case.operands else combine
     size = function(**{name: tensor.abs() for name, tensor in case.operands.items()}, active=active)
-    return (active + 2) * one.u * size + one.tiny
+    bound: Tensor = (active + 2) * one.u * size + one.tiny
+    return bound
 
 
 def _contract(case: Case) -> Tensor:
@@ -311,7 +230,8 @@ def _transform(case: Case) -> Tensor:
     spread = (hidden.var(-1, correction=0, keepdim=True) + case.attributes["eps"]).rsqrt()
     away = (hidden - hidden.mean(-1, keepdim=True)).abs() * spread
     shared = error.mean(-1, keepdim=True) + error.pow(2).mean(-1, keepdim=True).sqrt() * away
-    return own + spread * o["norm_D"].abs() * (error + shared)
+    bound: Tensor = own + spread * o["norm_D"].abs() * (error + shared)
+    return bound
 
 
 _STEEPEST = 1.13
@@ -324,7 +244,8 @@ def _linear(case: Case) -> Tensor:
     rows = torch.linalg.vector_norm(case.operands["x"], dim=-1, keepdim=True)
     columns = torch.linalg.vector_norm(weight, dim=0 if case.attributes.get("layout") == "in_out" else 1)
     size = rows * columns if bias is None else rows * columns + bias.abs()
-    return one.u * case.expected[0].abs() + one.gamma(case.operands["x"].shape[-1] + 1) * size + one.tiny
+    bound: Tensor = one.u * case.expected[0].abs() + one.gamma(case.operands["x"].shape[-1] + 1) * size + one.tiny
+    return bound
 
 
 def _scores(case: Case) -> Tensor:
@@ -396,6 +317,7 @@ BOUNDS: dict[str, Bound] = {
     "feedforward.multiply": _rounded,
     "feedforward.add": _rounded,
     "feedforward.add_all": _sum,
+    "feedforward.subtract": _rounded,
     "experts.probabilities": _softmax,
     "experts.shares": _shares,
     "experts.grouped_linear": lambda case: _contraction(case, grouped_linear, case.operands["x_MI"].shape[-1] + 1),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from inspector.reference.attention import contract, scores, weighted_sum
-from inspector.reference.experts import expert_linear
+from inspector.reference.experts import expert_linear, grouped_linear
 from inspector.reference.projections import linear
 from inspector.reference.steps import Step, replay
 from inspector.verification.bounds import Case, bounds_of
@@ -51,11 +51,16 @@ def _sum(one: tuple[Tensor, ...] | None, two: tuple[Tensor, ...] | None) -> tupl
 
 def _carried(step: Step, case: Case, name: str, errors: Errors) -> tuple[Tensor, ...] | str:
     if bounds_of(name, case) is None:  # it only moves elements, and their errors with them
-        return replay(step, {**case.operands, **errors})
+        return replay(step, {name: errors.get(name, _nothing(tensor)) for name, tensor in case.operands.items()})
     rule = _RULES.get(name)
     if rule is None:
         return f"how errors grow in {name} is not known"
     return (rule(case, errors),)
+
+
+def _nothing(tensor: Tensor) -> Tensor:
+    """No error; what only says where something stands stays."""
+    return torch.zeros_like(tensor) if tensor.is_floating_point() else tensor
 
 
 def _bilinear(function: Callable[..., Tensor], one: str, two: str) -> Callable[[Case, Errors], Tensor]:
@@ -113,7 +118,9 @@ def _norm(case: Case, errors: Errors) -> Tensor:
 
 
 _RULES: dict[str, Callable[[Case, Errors], Tensor]] = {
+    "projections.product_of": _bilinear(linear, "x", "weight"),
     "projections.linear": _bilinear(linear, "x", "weight"),
+    "experts.grouped_linear": _bilinear(grouped_linear, "x_MI", "weight_EOI"),
     "experts.expert_linear": _bilinear(expert_linear, "x_MI", "weight_MOI"),
     "attention.scores": _bilinear(scores, "q_BHSK", "k_BHTK"),
     "attention.weighted_sum": _bilinear(weighted_sum, "weights_BHST", "v_BHTK"),
@@ -130,8 +137,10 @@ _RULES: dict[str, Callable[[Case, Errors], Tensor]] = {
             "activations.clamp",
             "activations.shift",
             "feedforward.add_all",
+            "feedforward.subtract",
             "attention.add_bias",
             "attention.add_terms",
+            "layout.rounded",
         ),
         _total,
     ),

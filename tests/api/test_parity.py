@@ -111,12 +111,13 @@ def test_an_assertion_proves_nothing_of_what_was_not_checked() -> None:
         inspector.assert_parity(nn.Linear(4, 4), lambda batch, seq, past: torch.ones(batch, seq, 4))
 
 
-def test_without_a_reference_every_stage_is_unchecked() -> None:
+def test_without_a_reference_the_wiring_is_unclaimed() -> None:
     found = inspector.parity(nn.Linear(4, 4), lambda batch, seq, past: torch.ones(batch, seq, 4))
 
     assert (found.verdict, found.exit_code) == ("incomplete", 3)
     assert found.report.notes[-1] == (
-        "no stage was checked: there is no reference forward for a model without a transformers config"
+        "there is no reference forward for a model without a transformers config: each stage was checked by itself, "
+        "and nothing claims where its inputs come from"
     )
     Draft202012Validator(schema("parity")).validate(json.loads(found.to_json()))
 
@@ -247,7 +248,7 @@ REFUSED = {
     "inputs": ({"inputs": ()}, 2, "a model given by name makes its own inputs"),
     "no baseline": ({"update_baseline": True}, 2, "there is no baseline to update"),
     "lost baseline": ({"baseline": "no.json"}, 2, "cannot read the baseline no.json"),
-    "mutants and baseline": ({"mutants": True, "strict": True}, 2, "mutants are judged by themselves"),
+    "mutants and baseline": ({"mutants": True, "strict": True}, 2, "--mutants is judged by itself"),
 }
 
 

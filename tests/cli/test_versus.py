@@ -11,7 +11,7 @@ import inspector
 from inspector.api.schemas import schema
 from inspector.errors import UsageError
 
-MODELS = '''
+MODELS = """
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -29,7 +29,7 @@ def narrow():
 
 def small_vocabulary():
     return GPT2LMHeadModel(GPT2Config(n_layer=2, n_embd=48, n_head=3, vocab_size=7)).eval()
-'''
+"""
 
 
 @pytest.fixture(autouse=True)
