@@ -5,7 +5,7 @@ Shapes: B batch, S new tokens, H heads, K head width, R elements that are turned
 
 from __future__ import annotations
 
-__all__ = ["complex_table", "cos_sin", "rope_table", "rotate", "rotate_complex"]
+__all__ = ["complex_table", "cos_sin", "rope_table", "rotate", "rotate_complex", "rotate_part"]
 
 from typing import Any, Literal
 
@@ -39,6 +39,34 @@ def cos_sin(
 
 
 def rotate(
+    x_BHSK: Tensor, cos_B1SR: Tensor, sin_B1SR: Tensor, layout: Layout = "half", dims: int | None = None
+) -> Tensor:
+    """Each pair (a, b) of the first `dims` elements becomes (a·cos − b·sin, b·cos + a·sin); the rest stays.
+
+    >>> x = torch.tensor([1.0, 2.0, 3.0, 4.0]).reshape(1, 1, 1, 4)
+    >>> quarter = torch.zeros(1, 1, 1, 4), torch.ones(1, 1, 1, 4)
+    >>> rotate(x, *quarter).flatten().tolist()
+    [-3.0, -4.0, 1.0, 2.0]
+    >>> rotate(x, *quarter, layout="interleaved").flatten().tolist()
+    [-2.0, 1.0, -4.0, 3.0]
+
+    (B, H, S, K) -> (B, H, S, K). A table may have one angle for each pair, and then R is half of `dims`.
+    Source: Su et al. 2021 (arXiv 2104.09864), equation 34.
+    """
+    dims = dims or x_BHSK.shape[-1]
+    turned, rest = x_BHSK[..., :dims], x_BHSK[..., dims:]
+    if cos_B1SR.shape[-1] * 2 == dims:
+        cos_B1SR, sin_B1SR = (_for_both(table, layout) for table in (cos_B1SR, sin_B1SR))
+    if _is_half(layout):
+        a, b = turned[..., : dims // 2], turned[..., dims // 2 :]
+        partner = torch.cat((-b, a), dim=-1)
+    else:
+        partner = torch.stack((-turned[..., 1::2], turned[..., 0::2]), dim=-1).flatten(-2)
+    turned = turned * cos_B1SR + partner * sin_B1SR
+    return torch.cat((turned, rest), dim=-1) if rest.shape[-1] else turned
+
+
+def rotate_part(
     x_BHSK: Tensor,
     cos_B1SR: Tensor,
     sin_B1SR: Tensor,
@@ -48,33 +76,23 @@ def rotate(
     into: Layout | None = None,
     backwards: bool = False,
 ) -> Tensor:
-    """Each pair (a, b) of `dims` elements from `start` on becomes (a·cos − b·sin, b·cos + a·sin); the rest stays.
+    """As `rotate`, of `dims` elements from `start` on.
 
-    >>> x = torch.tensor([1.0, 2.0, 3.0, 4.0]).reshape(1, 1, 1, 4)
-    >>> quarter = torch.zeros(1, 1, 1, 4), torch.ones(1, 1, 1, 4)
-    >>> rotate(x, *quarter).flatten().tolist()
-    [-3.0, -4.0, 1.0, 2.0]
-    >>> rotate(x, *quarter, layout="interleaved").flatten().tolist()
-    [-2.0, 1.0, -4.0, 3.0]
+    >>> quarter = torch.zeros(1, 2), torch.ones(1, 2)
+    >>> rotate_part(torch.tensor([[5.0, 1.0, 2.0]]), *quarter, dims=2, start=1).tolist()
+    [[5.0, -2.0, 1.0]]
+    >>> rotate_part(torch.tensor([[1.0, 2.0]]), *quarter, backwards=True).tolist()
+    [[2.0, -1.0]]
 
-    (B, H, S, K) -> (B, H, S, K). into: how the pairs stand in the result, where that differs (DeepSeek takes
-    neighbours and gives halves: queries and keys alike, so that their products are the same).
-    Source: Su et al. 2021 (arXiv 2104.09864), equation 34.
+    into: how the pairs stand in the result, where that differs (DeepSeek takes neighbours and gives halves).
+    backwards: turned the other way (nanochat). Queries and keys alike, so that their products are the same.
     """
     dims = dims or x_BHSK.shape[-1]
-    sin_B1SR = -sin_B1SR if backwards else sin_B1SR
     before, turned, rest = x_BHSK[..., :start], x_BHSK[..., start : start + dims], x_BHSK[..., start + dims :]
     if into == "half" and layout == "interleaved":
         turned, layout = torch.cat((turned[..., 0::2], turned[..., 1::2]), dim=-1), "half"
-    if cos_B1SR.shape[-1] * 2 == dims:  # a table with one angle for each pair
-        cos_B1SR, sin_B1SR = (_for_both(table, layout) for table in (cos_B1SR, sin_B1SR))
-    if _is_half(layout):
-        a, b = turned[..., : dims // 2], turned[..., dims // 2 :]
-        partner = torch.cat((-b, a), dim=-1)
-    else:
-        partner = torch.stack((-turned[..., 1::2], turned[..., 0::2]), dim=-1).flatten(-2)
-    turned = turned * cos_B1SR + partner * sin_B1SR
-    return torch.cat((before, turned, rest), dim=-1) if start or rest.shape[-1] else turned
+    turned = rotate(turned, cos_B1SR, -sin_B1SR if backwards else sin_B1SR, layout)
+    return torch.cat((before, turned, rest), dim=-1)
 
 
 def _for_both(table: Tensor, layout: Layout) -> Tensor:

@@ -20,7 +20,7 @@ from inspector.reference.attention import contract, scale, scores, softmax, weig
 from inspector.reference.experts import combine, combine_sorted, expert_linear, grouped_linear
 from inspector.reference.frequencies import RopeScaling, inverse_frequencies
 from inspector.reference.projections import linear, linear_heads
-from inspector.reference.rope import rotate
+from inspector.reference.rope import rotate_part
 from inspector.verification.arithmetic import SINGLE, Arithmetic, Case, arithmetic_of
 
 _ROUNDINGS = 2.0
@@ -116,9 +116,8 @@ def _rms_norm(case: Case) -> Tensor:
 def _rotate(case: Case) -> Tensor:
     one, nothing = case.arithmetic, torch.zeros_like
     x, cos, sin = case.operands["x_BHSK"], case.operands["cos_B1SR"], case.operands["sin_B1SR"]
-    terms = (
-        rotate(x, cos, nothing(sin), **case.attributes).abs() + rotate(x, nothing(cos), sin, **case.attributes).abs()
-    )
+    parts = (cos, nothing(sin)), (nothing(cos), sin)
+    terms = sum((rotate_part(x, *tables, **case.attributes).abs() for tables in parts), torch.zeros_like(x))
     return one.u * (1 + one.u) * (terms + case.expected[0].abs()) + 3 * one.tiny
 
 
@@ -158,8 +157,11 @@ def _softmax(case: Case) -> Tensor:
     behind = scores.amax(-1, keepdim=True) - scores
     taken_off = one.u * behind if case.composite else 0.0  # the row's maximum, in an op of its own
     share = ((behind + 6) * one.a).add_(one.gamma(scores.shape[-1]) + one.u) + taken_off
-    return torch.where(case.expected[0] == 0, _NOTHING, case.expected[0] * share + one.tiny)
+    return torch.where(behind < _LOST, case.expected[0] * share + one.tiny, _NOTHING)
 
+
+_LOST = 110.0
+"""How far behind the largest score nothing is left: exp(-110) is below the smallest number of single precision."""
 
 _NOTHING = 1e-300
 """What a masked probability may be off by: less than any number that a model's format holds."""
@@ -300,6 +302,7 @@ BOUNDS: dict[str, Bound] = {
     "rope.rope_table": _rope_table,
     "rope.complex_table": _complex_table,
     "rope.rotate": _rotate,
+    "rope.rotate_part": _rotate,
     "rope.rotate_complex": _rotate_complex,
     "attention.scores": _scores,
     "attention.scale": lambda case: _rounded(case, 2),  # the number itself is rounded too

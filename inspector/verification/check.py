@@ -40,6 +40,7 @@ class Checker:
         self.calls = 0
         self.elements = 0
         self.probe = Probe()
+        self.asides: dict[str, None] = {}
         self._telling = telling
         self._last: tuple[Values, Tensor] | None = None
 
@@ -80,6 +81,7 @@ class Checker:
         open_ = {name for step in steps for name in self._claimed.open.get(step.index, ())}
         open_ |= {"function"} if "kind" in open_ else set()
         found = compared(dict(attributes(self._plan.graph, stage)), steps, self._claimed.where)
+        open_ |= set() if self._claimed.wired else {"theta"}  # read off the table, whose values are held to the claim
         found = tuple(one for one in found if one.name not in open_)
         return tuple(one._replace(executed=one.claimed) if _is_read_off(one) else one for one in found)
 
@@ -181,6 +183,7 @@ class Checker:
         if first.key is not None:
             self._reader.outputs[value] = first.key
         outcomes = [part.outcome for part in parts if part.outcome is not None]
+        self.asides |= dict.fromkeys(outcome.aside for outcome in outcomes if outcome.aside)
         if len(parts) == 1 or len(outcomes) < len(parts):
             return next((part for part in parts if part.outcome is None), first)
         whole = joined(outcomes, starts)

@@ -18,11 +18,13 @@ class Outcome(NamedTuple):
     """What a comparison found.
 
     said: what is wrong beyond numbers, "" where nothing is. finding: what is true and worth saying, and no failure.
+    aside: what was not compared, and how it is.
     """
 
     check: Check
     said: str = ""
     finding: str = ""
+    aside: str = ""
 
 
 def joined(parts: Sequence[Outcome], starts: Sequence[int]) -> Outcome:

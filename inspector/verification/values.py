@@ -227,7 +227,25 @@ def _kernel(values: Values, names: Mapping[str, Step], got: Tensor) -> Outcome:
         allowed = operands["allowed"] if "allowed" in operands else operands["bias"] > torch.finfo(got.dtype).min / 2
         unseen = fully_masked_rows(allowed.broadcast_to(*expected.shape[:-1], allowed.shape[-1]))
         skip = _fit(unseen[..., None].expand_as(expected), got)
-    return against_bound(got, _fit(expected, got), _fit(bounds[0], got), skip)
+    outcome = against_bound(got, _fit(expected, got), _fit(bounds[0], got), skip)
+    return outcome if skip is None else outcome._replace(aside=_unseen(got, operands["v_BHTK"], skip))
+
+
+def _unseen(got: Tensor, values: Tensor, skip: Tensor) -> str:
+    """What a kernel gives queries that see no key, in words; "" where there are none. values: (B, H, T, K)."""
+    if not bool(skip.any()):
+        return ""
+    found = got.to(torch.float64).reshape(*values.shape[:2], -1, values.shape[-1])
+    mean = values.mean(-2, keepdim=True)
+    rows = skip.reshape(found.shape)
+    close = ((found - mean).abs() <= 0.02 * mean.abs().amax())[rows]
+    classes = {
+        "NaN": found.isnan()[rows],
+        "zero": (found == 0)[rows],
+        "the mean of all values": close,
+    }
+    kind = next((name for name, holds in classes.items() if bool(holds.all())), "something else")
+    return f"queries that see no key are not compared, for what they get is a convention: here {kind}"
 
 
 def _kernel_operands(values: Values, names: Mapping[str, Step]) -> dict[str, Tensor]:

@@ -86,7 +86,7 @@ def verify(
         elements=checker.elements,
         uncovered=_uncovered(first, running.module, rows),
         power=checker.probe.figures(),
-        notes=tuple(checker.probe.notes()),
+        notes=(*checker.asides, *checker.probe.notes()),
         tool=first.trace.tool,
     )
 

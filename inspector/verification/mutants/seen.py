@@ -47,7 +47,7 @@ _SEEN = {
 def seen_in(*kinds: int) -> str:
     """Where mistakes of these kinds were found.
 
-    >>> seen_in(28)
-    'transformers #31943'
+    >>> seen_in(4, 12)
+    'transformers PR #29285; vLLM PR #36637 (#36565)'
     """
     return "; ".join(_SEEN[kind] for kind in kinds)

@@ -14,7 +14,7 @@ from inspector.reference.projections import linear
 from inspector.roles.norms import Norm
 from inspector.stage_graph.functions import function_of
 from inspector.stage_graph.stages import Stage
-from inspector.verification.readings.look import Draft, Flowing, Inner, Leaf, Look, Reading, Said, draft
+from inspector.verification.readings.look import TURNING, Draft, Flowing, Inner, Leaf, Look, Reading, Said, draft
 
 Tensorlike = Flowing | Leaf | Inner
 
@@ -106,7 +106,9 @@ class _Composer:
     def _move(self, op: Op) -> None:
         look, x = self._look, self._at(op.inputs[0])
         before, after = look.shape(op.inputs[0]), look.shape(op.outputs[0])
-        if op.name in ("to", "contiguous", "clone", "dropout", "detach") or before == after:
+        if op.name in ("to", "contiguous", "clone", "dropout", "detach") or (
+            before == after and look.flow.kind[op.id] == "view" and op.name not in TURNING
+        ):
             self._known[op.outputs[0]] = x
         elif op.name in ("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze"):
             self._give(op.outputs[0], draft(viewed, x=x, shape=after))
@@ -177,6 +179,8 @@ class _Composer:
         number = next((one for one in numbers if isinstance(one, (int, float))), None)
         operands = [self._at(value) for value in op.inputs]
         out = op.outputs[0]
+        if not self._look.values[out].dtype.startswith(("float", "bfloat")):
+            raise _Unknown(f"{op.name} of whole numbers")
         if op.attribute("alpha") not in (None, 1):
             raise _Unknown(f"a weighed {op.name}")
         if op.name in ("mul", "mul_") and len(operands) == 2:

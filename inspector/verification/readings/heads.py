@@ -191,12 +191,19 @@ def repeat_kv(look: Look, stage: Stage) -> Reading:
     maker = look.flow.maker(acts[0])
     if maker is not None and maker.name in ("chunk", "split") and maker.attribute("dim", 0) in (1, 1 - len(shape)):
         return "heads that were cut in two are shared in a way of their own"
-    if not look.beside(stage, *(f"{stage.section}.{role}" for role in ("q_proj", "qkv_proj", "q_up", "kv_proj"))):
-        return "keys are shared by queries that no one projection makes"
+    if _chosen(look, stage):
+        return "keys are shared by heads that are chosen for each token"
     heads = look.said("attention.heads", shape[1] * (grown // size))
     if heads.value != shape[1] * (grown // size):
         heads = Said(shape[1] * (grown // size), claimed=False)
     return [draft(repeated, x_BGTK=look.read(acts[0]), heads=heads)]
+
+
+def _chosen(look: Look, stage: Stage) -> bool:
+    """Whether heads are experts: what attention gives is sorted by a choice that depends on the token."""
+    merged = look.beside(stage, f"{stage.section}.merge_heads", f"{stage.section}.o_proj")
+    picks = (op for other in merged for op in look.live(other) if op.name == "getitem" and len(op.inputs) > 1)
+    return any(look.flow.on_act(op.inputs[1]) for op in picks)
 
 
 def cache_update(look: Look, stage: Stage) -> Reading:
@@ -212,6 +219,9 @@ def cache_update(look: Look, stage: Stage) -> Reading:
     whole = look.shape(new)
     if len(whole) != 4 or kept or any(look.shape(value)[1::2] != whole[1::2] for value in stage.outputs):
         return "what it keeps has other axes"
+    grown = whole[2] + (0 if old is None else look.shape(old)[2])
+    if all(look.shape(value)[2] != grown for value in stage.outputs):
+        return "it keeps no more than the last tokens"
     tensors = {"new_BGSK": look.read(new), "past_BGPK": None if old is None else look.read(old)}
     lengths = sorted({look.shape(value)[2] for value in stage.outputs if len(look.shape(value)) == 4})
     if len(lengths) < 2:

@@ -87,6 +87,8 @@ def scale(look: Look, stage: Stage) -> Reading:
         return "it is scaled by more than a number"
     if any(op.name not in ("mul", "div", "mul_", "div_") for op in look.live(stage)):
         return "it does more than scale"
+    if look.values[acts[0]].dtype.startswith("int"):
+        return "whole numbers are scaled"
     if stage.path == "embedding.scale":
         factor = _near(look, look.said("embedding.scale", executed, _root_of_width(look, acts[0])), executed)
         return [draft(scale_embedding, x_BSD=look.read(acts[0]), factor=factor)]

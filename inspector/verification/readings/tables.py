@@ -11,7 +11,7 @@ from inspector.records import Plain
 from inspector.reference import positions
 from inspector.reference.frequencies import KINDS
 from inspector.reference.layout import pieces, viewed
-from inspector.reference.rope import complex_table, rotate, rotate_complex
+from inspector.reference.rope import complex_table, rotate, rotate_complex, rotate_part
 from inspector.reference.rope import rope_table as table
 from inspector.roles.rope import Rope
 from inspector.stage_graph.behind import behind
@@ -119,19 +119,21 @@ def _numbers(look: Look, stage: Stage, what: Turned) -> dict[str, Said] | str:
     scaling = _of_kind(look.facts.get("position.rope.scaling"), kinds)
     if scaling is None and look.number(stage, "scaling") not in ("default", None):
         return "a scaling of the frequencies that nobody claims"
-    found = {"theta": theta, "dim": _dim(look, what)}
+    found = {"theta": theta, "dim": _dim(look, what, kinds)}
     return found if scaling is None else _scaled(found, scaling)
 
 
-def _dim(look: Look, what: Turned) -> Said:
+def _dim(look: Look, what: Turned, kinds: Iterable[str]) -> Said:
+    """How many elements turn. Where a config says it twice, what agrees counts."""
     claim = look.facts.get("position.rope.dim")
-    if isinstance(claim, int):
-        return Said(claim, claimed=True)
-    fraction, width = look.facts.get("position.rope.fraction"), look.facts.get("attention.head_dim")
+    fraction, width = _of_kind(look.facts.get("position.rope.fraction"), kinds), look.facts.get("attention.head_dim")
     if isinstance(fraction, (int, float)) and isinstance(width, int):
         stated = int(width * fraction)
-        return Said(stated, claimed=True) if stated + stated % 2 == what.size else Said(what.size, claimed=False)
-    return look.usual(what.size, what.width)
+        if stated + stated % 2 == what.size:
+            return Said(stated, claimed=True)
+    if isinstance(claim, int):
+        return Said(claim, claimed=True)
+    return look.usual(what.size, None if fraction else what.width)
 
 
 def _scaled(found: dict[str, Said], scaling: Plain) -> dict[str, Said] | str:
@@ -213,11 +215,11 @@ def _turn(look: Look, stage: Stage, one: Rope, what: Turned, drafts: list[Draft]
         return "which elements it turns could not be told"
     backwards = Said(True, claimed=False) if _is_backwards(look, one, what) else None
     layout = Said(what.layout, claimed=_is_usual(look, what))
-    how = {"start": start or None, "into": into, "backwards": backwards}
-    return [
-        *drafts,
-        draft(rotate, x_BHSK=x, cos_B1SR=cos, sin_B1SR=sin, layout=layout, dims=dims, **how),
-    ]
+    how: dict[str, Said | Plain] = {"start": start or None, "into": into, "backwards": backwards}
+    how = {name: value for name, value in how.items() if value is not None}
+    function = rotate_part if how else rotate
+    tensors = {"x_BHSK": x, "cos_B1SR": cos, "sin_B1SR": sin}
+    return [*drafts, draft(function, **tensors, layout=layout, dims=dims, **how)]
 
 
 def _start(look: Look, one: Rope, what: Turned) -> int | None:

@@ -64,7 +64,9 @@ def _lookup(look: Look, stage: Stage) -> tuple[Flowing | Leaf, Flowing | Leaf] |
     found = [op for op in look.live(stage) if op.name in names and len(op.inputs) == 2]
     others = [op.name for op in look.live(stage) if op not in found and look.flow.kind[op.id] != "select"]
     others = [name for name in others if not (stage.role == "position" and name == "add")]
-    if len(found) == 1 and look.flow.size(found[0].outputs[0]) != look.flow.size(stage.outputs[0]):
+    if len(found) == 1 and {look.flow.size(found[0].outputs[0])} != {
+        look.flow.size(value) for value in look.told(stage)
+    }:
         return "a lookup of which some is taken, or that is copied"
     if len(found) != 1 or others:
         return f"a lookup with {' '.join(others)}" if others else "several lookups in one"
