@@ -18,6 +18,9 @@ _CHOICES = frozenset({"topk", "argmax"})
 _WEIGHING = frozenset("softmax sigmoid sum div mul add to pow clamp rsub exp".split())
 """What turns chosen scores into weights. Whatever else follows the choice moves tokens."""
 
+_BLANKING = frozenset({"masked_fill"})
+"""Rows that belong to no expert are blanked: a grouped product leaves in them whatever memory held."""
+
 _COPYING = frozenset({"repeat_interleave", "repeat", "expand"})
 
 
@@ -45,7 +48,8 @@ def name_experts(context: Context, region: list[int]) -> bool:
     downs = {op.id for op in mixture.weights if not _feeds_another(flow, op, mixture.weights)}
     for op in mixture.weights:
         if op.id in downs:
-            context.parts.claim(flow.unit(op)[0], "moe.expert_down", rule="last weight of the experts")
+            down = [*flow.unit(op)[0], *_blanked(flow, op.outputs[0])]
+            context.parts.claim(down, "moe.expert_down", rule="last weight of the experts")
         else:
             _name_up(context, op)
     for op in ops:
@@ -108,10 +112,23 @@ def _feeds_another(flow: Flow, op: Op, weights: list[Op]) -> bool:
 
 
 def _behind_views(flow: Flow, value: int) -> int:
-    """Forward from `value` over views that nothing else reads beside."""
-    while (after := flow.only_consumer(value)) is not None and flow.kind[after.id] in ("view", "plumb"):
+    """Forward from `value` over views and blanked rows that nothing else reads beside."""
+    while (after := flow.only_consumer(value)) is not None and (
+        flow.kind[after.id] in ("view", "plumb") or after.name in _BLANKING
+    ):
         value = after.outputs[0]
     return value
+
+
+def _blanked(flow: Flow, value: int) -> list[int]:
+    """The ops that blank rows of what an expert weight made."""
+    found = []
+    while (after := flow.only_consumer(value)) is not None and (
+        flow.kind[after.id] in ("view", "plumb") or after.name in _BLANKING
+    ):
+        found.extend([after.id] if after.name in _BLANKING else [])
+        value = after.outputs[0]
+    return found
 
 
 def _name_up(context: Context, op: Op) -> None:
@@ -121,7 +138,7 @@ def _name_up(context: Context, op: Op) -> None:
     users = flow.consumers(_behind_views(flow, result))
     cut = [user for user in users if user.name in ("chunk", "split", "getitem")]
     also = ("moe.expert_gate",) if cut else ()
-    context.parts.claim(ops, "moe.expert_up", also=also, rule="first weight of the experts")
+    context.parts.claim([*ops, *_blanked(flow, result)], "moe.expert_up", also=also, rule="first weight of the experts")
     context.parts.claim([user.id for user in cut], "moe.expert_up", also=also, rule="cuts gate and up apart")
 
 

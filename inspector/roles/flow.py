@@ -24,7 +24,7 @@ SELECT = frozenset(
     "getitem chunk split unbind index_select gather narrow select tensor_split take_along_dim unfold split_with_sizes "
     "hsplit roll flip".split()
 )
-JOIN = frozenset("cat stack sync hstack vstack index_copy setitem scatter slice_scatter".split())
+JOIN = frozenset("cat stack sync hstack vstack index_copy setitem copy scatter slice_scatter".split())
 CONTRACT = frozenset(
     "linear matmul mm bmm baddbmm addmm addbmm einsum conv1d conv2d grouped_mm tensordot mv dot bilinear "
     "scaled_dot_product_attention".split()

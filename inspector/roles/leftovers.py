@@ -12,8 +12,9 @@ _LAYOUT = {"plumb": "layout.cast", "view": "layout.reshape", "select": "layout.r
 
 
 def name_leftovers(context: Context) -> None:
-    """First by what follows (last ops first), then by what comes before, then as layout."""
+    """First by what follows (last ops first), then by what comes before, then as layout. Dead ends are said to be."""
     flow, parts = context.flow, context.parts
+    _name_dead_ends(context)
     for index in reversed(parts.open()):
         op = flow.ops[index]
         if flow.live[index] and flow.kind[index] in _MOVING:
@@ -27,6 +28,17 @@ def name_leftovers(context: Context) -> None:
         if flow.live[index] and flow.kind[index] in _MOVING:
             name = "layout.contiguous" if flow.ops[index].name == "contiguous" else _LAYOUT[flow.kind[index]]
             parts.claim([index], name, rule="moves data between different parts")
+
+
+def _name_dead_ends(context: Context) -> None:
+    """What nothing reads any more: indices clamped in place for a bias that this model has not."""
+    flow, parts = context.flow, context.parts
+    for index in reversed(parts.open()):
+        op = flow.ops[index]
+        users = [user.id for value in op.outputs for user in flow.consumers(value)]
+        read = bool(set(op.outputs) & flow.leaving) or any(parts[user].path != "control.unused" for user in users)
+        if flow.live[index] and op.outputs and not read:
+            parts.claim([index], "control.unused", rule="nothing reads its result")
 
 
 def _join(context: Context, op: Op, neighbours: list[Op]) -> None:
