@@ -129,8 +129,10 @@ def _prefill(module: torch.nn.Module, inputs: dict[str, Any], names: tuple[str, 
     """Run the past through the module, and keep what the next step continues from."""
     import torch
 
+    from inspector.source.compiled import uncompiled
+
     flag = {"use_cache": True} if "use_cache" in names else {}
-    with torch.no_grad():
+    with torch.no_grad(), uncompiled():
         output = module(**inputs, **flag)
     for name in CACHES:
         cache = getattr(output, name, None)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from inspector.errors import TraceFailed
+from inspector.source.compiled import uncompiled
 from inspector.tracing.shadows import Shadows
 from inspector.tracing.tensors import name_leaves, named_tensors
 from inspector.tracing.watcher import Raw, Watcher
@@ -137,5 +138,5 @@ def run_again(module: nn.Module, inputs: Mapping[str, Any], watcher: Again) -> A
     name_leaves(watcher.book, module, inputs)
     for _, tensor in named_tensors(dict(inputs)):
         watcher.value(tensor)
-    with torch.no_grad(), watcher:
+    with torch.no_grad(), uncompiled(), watcher:
         return module(**inputs)

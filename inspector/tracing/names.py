@@ -27,6 +27,7 @@ _ALIASES = {
     "cuda": "to",
     "divide": "div",
     "double": "to",
+    "flex_attention": "scaled_dot_product_attention",
     "float": "to",
     "greater": "gt",
     "greater_equal": "ge",

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from inspector.errors import InspectorError, TraceFailed
-from inspector.records import Claims, Concrete, ModelInfo, Scenario, Trace, Value
+from inspector.records import Claims, Concrete, ModelInfo, Op, Scenario, Trace, Value
+from inspector.source.compiled import flex_attention, uncompiled
 from inspector.tracing.canonical import Seen, canonical
 from inspector.tracing.concrete import concrete_of
 from inspector.tracing.shadows import Following, Shadows
@@ -66,7 +67,7 @@ def watch_only(
     watcher = by(module, shadows, keep=keep)
     name_leaves(watcher.book, module, inputs)
     entered = [(name, watcher.value(tensor)) for name, tensor in named_tensors(dict(inputs))]
-    with torch.no_grad(), watcher:
+    with torch.no_grad(), uncompiled(), watcher:
         output = module(**inputs)
     return Watched(watcher, entered, output)
 
@@ -111,7 +112,7 @@ def observe(subject: Subject, scenario: Scenario) -> Trace:
         symbols=tuple(symbols),
         concrete=_contents(run),
         claims=subject.claims,
-        notes=(*subject.notes, *notes, *_watching_notes(module)),
+        notes=(*subject.notes, *notes, *_watching_notes(module, run.seen.ops)),
         tool=_versions(),
     )
 
@@ -277,12 +278,23 @@ def model_info(subject: Subject, module: nn.Module) -> ModelInfo:
     )
 
 
-def _watching_notes(module: nn.Module) -> tuple[str, ...]:
+_UNFUSED = "watching switches torch's fused encoder fast path off: the ops shown are those of the unfused path"
+_UNCOMPILED = "flex_attention ran uncompiled, for a compiled kernel cannot be watched; its mask is shown as an operand"
+
+
+def _watching_notes(module: nn.Module, ops: Sequence[Op]) -> tuple[str, ...]:
     """What being watched changed. torch's fused encoder kernel steps aside when anything looks on."""
+    found = []
     fused = (nn.TransformerEncoderLayer, nn.TransformerEncoder, nn.MultiheadAttention)
     if any(isinstance(child, fused) for child in module.modules()):
-        return ("watching switches torch's fused encoder fast path off: the ops shown are those of the unfused path",)
-    return ()
+        found.append(
+            "watching switches torch's fused encoder fast path off: the ops shown are those of the unfused path"
+        )
+    if any(op.call.endswith(f".{flex_attention.__name__}") for op in ops):
+        found.append(
+            "flex_attention ran uncompiled, since a compiled kernel cannot be watched; its mask is an operand here"
+        )
+    return tuple(found)
 
 
 def _versions() -> tuple[tuple[str, str], ...]:
