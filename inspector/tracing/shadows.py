@@ -31,7 +31,8 @@ class Shadows:
 
     def __init__(self) -> None:
         self._twins: dict[int, tuple[Tensor, Tensor]] = {}
-        self._stale: set[int] = set()  # storages that were written with something unknown
+        self._stale: dict[int, torch.UntypedStorage] = {}
+        """Memory that was written with something unknown. It is held: what is let go, another tensor may be given."""
 
     def twin(self, tensor: Tensor) -> Tensor | None:
         """The CPU tensor with the contents of `tensor`, or None when they are not known."""
@@ -49,7 +50,8 @@ class Shadows:
 
     def forget(self, tensor: Tensor) -> None:
         """Something unknown was written into the memory of `tensor`."""
-        self._stale.add(tensor.untyped_storage()._cdata)
+        storage = tensor.untyped_storage()
+        self._stale[storage._cdata] = storage
 
     def answer(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """What `function` says of the twins. Raises LookupError when one of them is not known."""

@@ -93,3 +93,20 @@ def test_memory_that_nobody_filled_is_zero_in_the_twin():
         like = torch.zeros(1000, dtype=torch.int64, device="meta")
         for made in (torch.empty(1000, device="meta"), torch.empty_like(like), like.new_empty(1000)):
             assert not shadows.twin(made).any()
+
+
+def test_memory_that_was_let_go_is_not_held_against_another_tensor():
+    shadows = Shadows()
+    places = set()
+    for _ in range(64):
+        written = torch.empty(4, device="meta")
+        shadows.forget(written)
+        places.add(written.untyped_storage()._cdata)
+        del written
+
+    fresh = [torch.empty(4, device="meta") for _ in range(64)]
+    for tensor in fresh:
+        shadows.add(tensor, torch.zeros(4))
+
+    assert len(places) == 64
+    assert all(shadows.twin(tensor) is not None for tensor in fresh)
