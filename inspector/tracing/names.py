@@ -139,6 +139,14 @@ def _canonical(raw: str) -> tuple[str, bool]:
     return _ALIASES.get(name, name), inplace
 
 
+_SIGNATURES = {
+    "repeat_interleave": ("input", "repeats", "dim"),
+    "logsumexp": ("input", "dim", "keepdim"),
+    "topk": ("input", "k", "dim", "largest", "sorted"),
+}
+"""Argument names of functions written in C for which torch's own table has others."""
+
+
 @cache
 def _overrides() -> dict[Callable[..., Any], Callable[..., Any]]:
     return get_testing_overrides()  # type: ignore[no-any-return]
@@ -146,6 +154,9 @@ def _overrides() -> dict[Callable[..., Any], Callable[..., Any]]:
 
 def _signature(function: Callable[..., Any]) -> tuple[tuple[str, ...], str | None]:
     """Argument names of `function`, from torch's own table for functions written in C."""
+    corrected = _SIGNATURES.get(getattr(function, "__name__", ""))
+    if corrected:
+        return corrected, None
     for candidate in (function, _overrides().get(function)):
         try:
             parameters = inspect.signature(candidate).parameters.values()  # type: ignore[arg-type]

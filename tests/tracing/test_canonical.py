@@ -7,6 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
+from torch import nn
+
+from inspector.tracing.run import watch
+
 PROGRAM = """
 import hashlib, sys
 sys.path.insert(0, {tests!r})
@@ -41,3 +46,20 @@ def test_control_ops_stand_where_they_are_first_needed(trace_of):
             first_use.setdefault(value, op.id)
     for op in trace.ops:
         assert all(first_use.get(value, op.id + 1) > op.id for value in op.outputs if op.effect != "noop")
+
+
+class ThreeCalls(nn.Module):
+    """Calls that are given some arguments by place, some by name."""
+
+    def forward(self, x):
+        return x.repeat_interleave(2, dim=-1), x.logsumexp(-1, keepdim=True), x.topk(2, -1, False)
+
+
+def test_no_argument_is_named_twice():
+    calls = watch(ThreeCalls(), {"x": torch.arange(6.0).view(2, 3)}).seen.ops
+
+    assert [op.attributes for op in calls] == [
+        (("repeats", 2), ("dim", -1)),
+        (("dim", -1), ("keepdim", True)),
+        (("k", 2), ("dim", -1), ("largest", False)),
+    ]
