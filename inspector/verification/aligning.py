@@ -16,7 +16,8 @@ from dataclasses import replace
 from inspector.reference.steps import Source, Step
 from inspector.stage_graph.stages import Stage
 from inspector.verification.claims import Claimed
-from inspector.verification.matching import Matching, match
+from inspector.verification.matching import Matching, is_in_kernel, match
+from inspector.verification.operands import entering
 from inspector.verification.origins import Origins
 from inspector.verification.plan import Plan
 
@@ -35,8 +36,7 @@ def aligned(first: Plan, claimed: Claimed) -> tuple[Plan, Matching]:
     if not matching.missing and pairing.is_as_named():
         return first, matching
     pairs = pairing.pairs()
-    several = {stage: steps for stage, steps in matching.steps.items() if len(steps) > 1}
-    steps = {**several, **{stage: (claimed.steps[step],) for step, stage in pairs.items()}}
+    steps = {**pairing.several, **{stage: (claimed.steps[step],) for step, stage in pairs.items()}}
     stage_of = {step.index: stage for stage, taken in steps.items() for step in taken}
     missing = tuple(step for step in claimed.steps if step.index not in stage_of)
     renamed = tuple(_named(stage, steps.get(stage.index, ())) for stage in first.stages)
@@ -44,23 +44,32 @@ def aligned(first: Plan, claimed: Claimed) -> tuple[Plan, Matching]:
 
 
 def _named(stage: Stage, steps: tuple[Step, ...]) -> Stage:
-    if len(steps) != 1 or (stage.name, stage.layer) == (steps[0].name, steps[0].layer):
+    if len(steps) > 1:
+        return replace(stage, layer=steps[0].layer)
+    if not steps or (stage.name, stage.layer) == (steps[0].name, steps[0].layer):
         return stage
     section, role, *operand = steps[0].name.split(".")
     return replace(stage, path=f"{section}.{role}", operand=".".join(operand), layer=steps[0].layer)
 
 
+def _may_be_claimed(stage: Stage) -> bool:
+    """What ran and is read by nobody is a step whose reader reads something else."""
+    return stage.section != "control" or stage.role == "unused"
+
+
 class _Pairing:
-    """Stages that do several parts at once stay with what their names say."""
+    """Stages that do several parts at once stay with what their names say; a kernel without, with what it reads.
+
+    several: stage -> the steps it does at once.
+    """
 
     def __init__(self, first: Plan, claimed: Claimed, matching: Matching) -> None:
         self._graph, self._claimed = first.graph, claimed
         self._by_name = {steps[0].index: stage for stage, steps in matching.steps.items() if len(steps) == 1}
-        self._several = {
-            step.index: stage for stage, steps in matching.steps.items() if len(steps) > 1 for step in steps
-        }
+        self.several = {stage: steps for stage, steps in matching.steps.items() if len(steps) > 1}
+        self._several = {step.index: stage for stage, steps in self.several.items() for step in steps}
         self._free = {stage.index: stage for stage in first.stages if stage.index not in self._several.values()}
-        self._free = {index: stage for index, stage in self._free.items() if stage.section != "control"}
+        self._free = {index: stage for index, stage in self._free.items() if _may_be_claimed(stage)}
         self.found: dict[int, int] = {}
 
     def is_as_named(self) -> bool:
@@ -74,6 +83,8 @@ class _Pairing:
         for one in self._claimed.steps:
             if one.index not in self.found and one.index not in self._several:
                 self._place(one)
+            if one.index not in self.found and one.index not in self._several and "scores" in one.name:
+                self._place_kernel(one)
         return self.found
 
     def _take(self, step: int, stage: int) -> None:
@@ -122,6 +133,21 @@ class _Pairing:
         right = next((stage for stage in candidates if self._agrees(stage, step)), named)
         if right is not None:
             self._take(step.index, right.index)
+
+    def _place_kernel(self, scores: Step) -> None:
+        """What is left of a layer's attention, in one stage that reads what all of it together would."""
+        left = [one for one in self._claimed.steps if is_in_kernel(one, scores)]
+        left = [one for one in left if one.index not in self.found and one.index not in self._several]
+        wanted = {
+            self._said(source) for name, source in entering(left) if source.kind != "weight" and name != "allowed"
+        }
+        origins = Origins(self._graph, frozenset({*self.found.values(), *self._several.values()}))
+        kernels = [stage for stage in self._free.values() if stage.role == "fused"]
+        stage = next((one for one in kernels if wanted <= {self._seen(origins, value) for value in one.inputs}), None)
+        if stage is not None and len(left) > 1:
+            self.several[stage.index] = tuple(left)
+            self._several |= dict.fromkeys((one.index for one in left), stage.index)
+            self._free.pop(stage.index)
 
     def _agrees(self, stage: Stage, step: Step) -> bool:
         sources = [source for _, source in step.sources if source.kind != "weight"]

@@ -6,7 +6,7 @@ stands for the steps of all of them.
 
 from __future__ import annotations
 
-__all__ = ["Matching", "by_stage", "does_nothing", "match"]
+__all__ = ["Matching", "by_stage", "does_nothing", "is_in_kernel", "match"]
 
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
@@ -83,8 +83,17 @@ def _left(waiting: dict[tuple[str, int | None], deque[Step]], layer: int | None,
     """What a fused kernel of a layer does: the parts of attention for which no stage of their own ran."""
     taken: list[Step] = []
     for (name, where), steps in waiting.items():
-        path = name.split(".")
-        if where == layer and path[0] == section and path[1] in _FUSED:
+        if where == layer and _is_core(name, section):
             taken += steps
             steps.clear()
     return taken
+
+
+def is_in_kernel(step: Step, other: Step) -> bool:
+    """Whether a step may be done by the kernel that does another one, of the same attention."""
+    return step.layer == other.layer and _is_core(step.name, other.name.partition(".")[0])
+
+
+def _is_core(name: str, section: str) -> bool:
+    path = name.split(".")
+    return path[0] == section and path[1] in _FUSED

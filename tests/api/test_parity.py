@@ -245,7 +245,7 @@ REFUSED = {
     "attention": ({"attention": "eager,sdpa"}, 2, "parity is of one kind of attention, but got 'eager,sdpa'"),
     "kernel": ({"attention": "magic"}, 2, "--attention magic is not known"),
     "twin with weights": ({"weights": "checkpoint"}, 2, "a twin has random weights of its own"),
-    "inputs": ({"inputs": ()}, 2, "a model given by name makes its own inputs"),
+    "inputs": ({"inputs": ()}, 2, "gpt2 makes its own inputs"),
     "no baseline": ({"update_baseline": True}, 2, "there is no baseline to update"),
     "lost baseline": ({"baseline": "no.json"}, 2, "cannot read the baseline no.json"),
     "mutants and baseline": ({"mutants": True, "strict": True}, 2, "--mutants is judged by itself"),

@@ -136,8 +136,32 @@ def test_a_mistake_in_an_encoder_is_named_where_it_is(bug: str) -> None:
     assert said in report.sentence
 
 
+def test_scores_that_are_hidden_before_they_are_scaled_are_the_same() -> None:
+    report = against(gpt2(), by_hand(masked_first=True))
+    rows = [row for row in report.rows if row.reason == "the same jobs in another order, which changes nothing"]
+
+    assert [row.where for row in rows] == ["layer 0 attention.scale", "layer 1 attention.scale"]
+    assert report.verdict == "pass"
+
+
+MASKED_FIRST = {
+    "scale doubled": ("layer 0 attention.scale", "factor is 0.5 in B and 0.25 in A"),
+    "mask off by one": ("mask.build", "90 of 2,883 pairs of query and key are masked otherwise"),
+}
+
+
+@pytest.mark.parametrize("bug", MASKED_FIRST)
+def test_and_are_not_where_one_of_the_two_is_wrong(bug: str) -> None:
+    report = against(gpt2(), by_hand(bug, masked_first=True))
+    where, said = MASKED_FIRST[bug]
+
+    assert first(report) == where
+    assert said in report.sentence
+    assert "layer 0 attention.scale" in {row.where for row in report.failures}
+
+
 def test_every_planted_bug_is_tried() -> None:
-    assert set(gpt.BUGS) == set(GPT_BUGS)
+    assert set(gpt.BUGS) == {*GPT_BUGS, *MASKED_FIRST}
     assert set(bert.BUGS) == set(BERT_BUGS)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import inspector.verification.mutants as package
-from inspector.records import Scenario
+from inspector.records import Padding, Scenario
 from inspector.source import subject_of
 from inspector.source.resolve import resolve
 from inspector.source.tiny import randomise, twin_of
@@ -18,12 +18,15 @@ from inspector.tracing.run import model_info
 from inspector.verification.claims import claimed_by
 from inspector.verification.mutants.apply import Edits, edits_of, mutated
 from inspector.verification.mutants.catalogue import CATALOGUE
+from inspector.verification.mutants.kernel import KERNEL
 from inspector.verification.mutants.report import MutantReport, MutantRow
 from inspector.verification.mutants.run import ground_of, run_mutants
 from inspector.verification.verify import Running, verify
 
 ENCODER, FUSED, GATED = "bert-base-uncased", "gpt2", "llama-3-8b"
 NAMES = (ENCODER, FUSED, GATED)
+SCALED = "llama-3.1-8b"
+"""The slow ones of its rotations are stretched."""
 
 
 @cache
@@ -31,11 +34,11 @@ def twin(name: str):
     return twin_of(subject_of(resolve(name)), Scenario(head=name != ENCODER))
 
 
-def running(name: str, seq: int = 15, past: int = 0, attention: str = "eager") -> Running:
+def running(name: str, seq: int = 15, past: int = 0, attention: str = "eager", pad: Padding = "left") -> Running:
     """The twin with its right weights, whatever a test did to them before."""
     subject, module = twin(name)
     module.config._attn_implementation = attention
-    scenario = Scenario(3, seq, past, device="cpu", dtype="float32", weights="random", attention=attention)
+    scenario = Scenario(3, seq, past, device="cpu", dtype="float32", weights="random", attention=attention, padding=pad)
     return Running(
         module, lambda: subject.inputs(module, scenario), scenario, model_info(subject, module), subject.claims
     )
@@ -77,7 +80,18 @@ def test_every_mutant_can_be_made_somewhere():
     decoding = {"cache-in-front", "cache-last-token-lost", "cache-slot-empty", "positions-start-again"}
     elsewhere = {"embedding-not-scaled", "segment-row-of-zero"}  # in what scales its embeddings, or is given segments
 
-    assert absent == decoding | elsewhere
+    scaled = {"rope-scaling-missing", "rope-scaled-linearly"}  # below, in what has a scaling
+    assert absent == decoding | elsewhere | scaled | {mutant.name for mutant in KERNEL}
+
+
+def test_a_scaling_of_rotations_may_be_left_out_or_be_another():
+    mutants = [mutant for mutant in CATALOGUE if mutant.name.startswith(("rope-scaling", "rope-scaled"))]
+    found = run_mutants(running(SCALED), claims(SCALED), mutants=mutants)
+
+    assert [(row.name, row.at) for row in found.rows] == [
+        ("rope-scaling-missing", "positions.rope_table"),
+        ("rope-scaled-linearly", "positions.rope_table"),
+    ]
 
 
 # what is told

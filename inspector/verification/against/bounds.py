@@ -89,6 +89,9 @@ def bounds_for(seen: Seen, outputs: Sequence[int], arithmetic: Arithmetic, *, co
         return None
     if work <= _MULTIPLY_ADD:
         return _contraction(seen, outputs, arithmetic)
+    working = [stage for stage in seen.stages if stage.role not in EXACT]
+    if len(working) == 1 < len(seen.stages):
+        return _moved(seen, working[0], outputs, arithmetic, composite=composite)
     special = _SPECIAL.get(seen.stages[0].role) if len(seen.stages) == 1 else None
     if special is not None:
         return special(seen, outputs, arithmetic)
@@ -100,6 +103,21 @@ def bounds_for(seen: Seen, outputs: Sequence[int], arithmetic: Arithmetic, *, co
     if isinstance(bound, str):
         return bound
     return None if bound is None else dict(zip(outputs, bound, strict=False))
+
+
+def _moved(
+    seen: Seen, working: Stage, outputs: Sequence[int], arithmetic: Arithmetic, *, composite: bool
+) -> Bounds | str:
+    """The bound of the one stage that computes, moved as its output is."""
+    side, raw = seen.side, seen.side.plan.raw
+    inside = seen._replace(stages=(working,), held={**seen.play(torch.float64), **seen.held})
+    found = bounds_for(inside, side.leaving((working,)), arithmetic, composite=composite)
+    if not isinstance(found, dict):
+        return found
+    known = {raw[value]: seen.held[value] for value in seen.read} | {raw[value]: x for value, x in found.items()}
+    moves = [stage for stage in seen.stages if stage is not working]
+    played = side.tape.play(side.records(moves), side.tape.fixed | known, dtype=torch.float64)
+    return {value: played[raw[value]] for value in outputs}
 
 
 def is_linear(stages: Sequence[Stage]) -> bool:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from inspector.stage_graph.stages import Stage
 from inspector.verification.against.groups import Group, groups_of, ordered
+from inspector.verification.against.reordered import reordered
 from inspector.verification.against.sides import Side
 
 
@@ -33,7 +34,7 @@ class Flow:
         self.partner: dict[int, int] = {}
         """Value of B -> the value of A that it stands for."""
         for group in groups:
-            if group.a and group.b:
+            if group.a and group.b and not (a.is_idle(group.a) and b.is_idle(group.b)):
                 self.partner |= {two: one for one, two in self.outputs(group)}
         for group in groups:
             self._through(group)
@@ -128,7 +129,7 @@ def flow_of(a: Side, b: Side) -> tuple[list[Group], Flow]:
     Two stages that were left over do one job where they read one and the same value: a norm stays that norm when what
     follows it makes it count to another block.
     """
-    groups = groups_of(a, b)
+    groups = ordered(reordered(groups_of(a, b), a, b), b)
     flow = Flow(a, b, groups)
     alone = [[group for group in groups if not group.b], [group for group in groups if not group.a]]
     for one in alone[0]:

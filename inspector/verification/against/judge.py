@@ -96,6 +96,8 @@ class Judge:
             return self._alone(group, held)
         if group.first.section in ("control", "layout"):
             return self._made(group, "exempt", reason="its effect is seen where it is read")
+        if self.a.is_idle(group.a) and self.b.is_idle(group.b):
+            return self._made(group, "exempt", reason="it hands on what it gets")
         numbers = differences(self.a, self.b, group)
         if self._is_fixed(group):
             outcome = judge_fixed(self.a, self.b, group, self._fit)
@@ -147,12 +149,12 @@ class Judge:
         side, stages = (self.a, group.a) if group.a else (self.b, group.b)
         if group.first.section in _ASIDE:
             return self._made(group, "exempt", reason="its effect is seen where it is read")
-        if all(op.effect == "noop" for op in side.ops(stages)) or self._idle(side, stages, held):
+        if side.is_idle(stages) or self._hands_on(side, stages, held):
             return self._made(group, "exempt", reason="it hands on what it gets")
         other = "B" if group.a else "A"
         return self._made(group, "fail", culprit=f"{other} has no such stage")
 
-    def _idle(self, side: Side, stages: Sequence[Stage], held: Mapping[int, Tensor]) -> bool:
+    def _hands_on(self, side: Side, stages: Sequence[Stage], held: Mapping[int, Tensor]) -> bool:
         entering, leaving = side.entering(stages), side.leaving(stages)
         if len(entering) != 1 or len(leaving) != 1:
             return False
@@ -217,8 +219,9 @@ class Judge:
         outputs = [(two, one) if self.flip else (one, two) for one, two in self.flow.outputs(group)]
         if not outputs:
             return "what it hands on has no counterpart"
-        if {stage.role for stage in (*mine, *theirs)} == {"mask"}:
-            return self._masked(wired, outputs, held, played)
+        roles = {stage.role for stage in (*mine, *theirs)}
+        if roles == {"mask"} or (roles == {"mask", "scale"} and not group.form):
+            return self._masked(wired, outputs, held, played, rounds="scale" in roles)
         form = "kernel" if group.form == "kernel" or group.first.role == "fused" else ""
         seen = Seen(self.held_side, mine, held, form)
         bounds = [
@@ -300,8 +303,13 @@ class Judge:
         outputs: Sequence[tuple[int, int]],
         held: Mapping[int, Tensor],
         played: Mapping[int, Tensor],
+        *,
+        rounds: bool,
     ) -> list[Outcome] | str:
-        """Who may be seen, as sets, whatever number hides the others; and that nothing else was touched."""
+        """Who may be seen, as sets, whatever number hides the others; and that nothing else was touched.
+
+        rounds: the scores are multiplied too, which rounds them once on either side.
+        """
         (one, two), before = outputs[0], next((value for value, _ in wired if value is not None), None)
         if before is None:
             return "no scores enter it"
@@ -313,9 +321,10 @@ class Judge:
         scores = self._fit(held[before], mine.shape)
         assert scores is not None
         a, b = (hidden_in(scores, x) for x in ((theirs, mine) if self.flip else (mine, theirs)))
-        both = a | b
         sets = exactly(b, a)
-        rest = exactly(theirs.to(torch.float64).masked_fill(both, 0), mine.to(torch.float64).masked_fill(both, 0))
+        one_, two_ = (x.to(torch.float64).masked_fill(a | b, 0) for x in (theirs, mine))
+        share = sum(arithmetic_for(side).u for side in (self.a, self.b)) if rounds else 0.0
+        rest = against_bound(one_, two_, share * two_.abs()) if rounds else exactly(one_, two_)
         return [Outcome(sets.check._replace(kind="set")), rest]
 
 

@@ -56,6 +56,10 @@ class Side:
         """Places on the tape."""
         return sorted(self.plan.run.seen.order[op] for stage in stages for op in stage.ops)
 
+    def is_idle(self, stages: Iterable[Stage]) -> bool:
+        """Whether they return what they were given: dropout where nothing is trained."""
+        return all(op.effect == "noop" for op in self.ops(stages))
+
     def part(self, stage: Stage) -> Part:
         module = self.graph.module(stage)
         return Part(stage.name, module, source_of(self.running.module, module))

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, handle_torch_function
 
 from inspector.tracing.names import spec_of
 from inspector.tracing.watcher import Raw, Ref, Watcher
@@ -35,6 +35,16 @@ class Call(NamedTuple):
     def made(self) -> Any:
         """Its result, and the watcher sees it."""
         return self.function(*self.args, **self.kwargs)
+
+    def giving(self, wrong: Callable[[], Any]) -> Any:
+        """The call as the watcher sees it, and another result: what goes wrong does so below whoever watches."""
+
+        @functools.wraps(self.function)
+        def broken(*args: Any, **kwargs: Any) -> Any:
+            return _like(self.function(*args, **kwargs), wrong())
+
+        relevant = tuple(_tensors((self.args, self.kwargs)))
+        return handle_torch_function(broken, relevant, *self.args, **self.kwargs)  # type: ignore[no-untyped-call]
 
     def hidden(self) -> Any:
         """Its result, and nobody sees it."""

@@ -8,6 +8,7 @@ from functools import cache
 
 from inspector.verification.mutants.attention import ATTENTION
 from inspector.verification.mutants.feedforward import FEEDFORWARD
+from inspector.verification.mutants.kernel import KERNEL
 from inspector.verification.mutants.masks import MASKS
 from inspector.verification.mutants.mutant import Mutant
 from inspector.verification.mutants.norms import NORMS
@@ -23,6 +24,7 @@ CATALOGUE: tuple[Mutant, ...] = (
     *NORMS,
     *PROJECTIONS,
     *ATTENTION,
+    *KERNEL,
     *FEEDFORWARD,
     *WIRING,
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 __all__ = ["Ground", "Target"]
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -23,7 +23,7 @@ from inspector.vocabulary import EXEMPT
 
 
 class Ground:
-    """The stages that stand for one claimed step each, which are those that a mistake can be made in."""
+    """The stages that a mistake can be made in: those that stand for one claimed step, and kernels that do several."""
 
     def __init__(self, plan: Plan, matching: Matching, claimed: Claimed) -> None:
         self.plan, self.claimed, self.matching = plan, claimed, matching
@@ -34,9 +34,21 @@ class Ground:
         found = [(stage, self.matching.steps.get(stage.index, ())) for stage in self.plan.stages]
         return tuple(Target(self, stage, steps[0]) for stage, steps in found if len(steps) == 1)
 
+    @cached_property
+    def kernels(self) -> tuple[Target, ...]:
+        """Each step of each stage that does all of attention at once: what it reads from outside stands for its own."""
+        several = [(stage, self.matching.steps.get(stage.index, ())) for stage in self.plan.stages]
+        fused = [(stage, steps) for stage, steps in several if stage.role == "fused" and len(steps) > 1]
+        return tuple(Target(self, stage, _from_outside(step, steps), steps) for stage, steps in fused for step in steps)
+
     def find(self, name: str, layer: int | None) -> Target | None:
-        """The stage of a name in a layer; None where none ran."""
-        return next((one for one in self.targets if one.stage.name == name and one.stage.layer == layer), None)
+        """What does the step of a name in a layer; None where nothing ran for it."""
+        every = (*self.targets, *self.kernels)
+        return next((one for one in every if one.step.name == name and one.stage.layer == layer), None)
+
+    def reads(self, stage: Stage, source: Source) -> bool:
+        """Whether a stage reads a claimed source."""
+        return any(self.comes_from(value, source) for value in stage.inputs)
 
     def raw(self, value: int) -> int:
         """The watcher's number of a value."""
@@ -75,13 +87,27 @@ class Ground:
         return None if several == 1 or value not in outputs else outputs.index(value) % several
 
 
+def _from_outside(step: Step, steps: Sequence[Step]) -> Step:
+    """A step of a kernel with the sources that the kernel reads: behind those of its steps that read one thing."""
+    inside = {one.index: one for one in steps}
+    found = []
+    for name, source in step.sources:
+        at = source
+        while at.kind == "step" and int(at.ref) in inside and len(inside[int(at.ref)].sources) == 1:
+            at = inside[int(at.ref)].sources[0][1]
+        if at.kind != "step" or int(at.ref) not in inside:
+            found.append((name, at))
+    return replace(step, sources=tuple(found))
+
+
 @dataclass(frozen=True)
 class Target:
-    """One stage, and the step that is claimed of it."""
+    """One stage, and the step that is claimed of it. steps: all that it does, where that is more than one."""
 
     ground: Ground
     stage: Stage
     step: Step
+    steps: tuple[Step, ...] = ()
 
     @property
     def function(self) -> str:

@@ -24,8 +24,7 @@ def _hides_too_little(scores_BHST: Tensor, allowed: Tensor) -> Tensor:
 
 
 def _inverted(scores_BHST: Tensor, allowed: Tensor) -> Tensor:
-    low = torch.finfo(scores_BHST.dtype).min
-    return scores_BHST + torch.where(allowed, low, 0.0).to(scores_BHST.dtype)
+    return scores_BHST + allowed.to(scores_BHST.dtype) * torch.finfo(scores_BHST.dtype).min
 
 
 _APPLIED = (

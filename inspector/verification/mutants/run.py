@@ -16,6 +16,7 @@ from inspector.verification.claims import Claimed
 from inspector.verification.mutants.apply import Edits, edits_of, mutated
 from inspector.verification.mutants.catalogue import CATALOGUE
 from inspector.verification.mutants.ground import Ground, Target
+from inspector.verification.mutants.kernel import inside, whole
 from inspector.verification.mutants.mutant import Mutant
 from inspector.verification.mutants.report import MutantReport, MutantRow
 from inspector.verification.plan import plan
@@ -81,6 +82,20 @@ def _placed(ground: Ground, mutant: Mutant) -> tuple[Target, Edits] | None:
     for target in sorted(ground.targets, key=lambda one: one.stage.layer != last):
         if target.stage.layer in (None, last) and mutant.belongs_to(target.function, target.stage.name):
             edits = edits_of(target, mutant)
+            if edits is not None:
+                return target, edits
+    return _in_kernel(ground, mutant, last)
+
+
+def _in_kernel(ground: Ground, mutant: Mutant, last: int) -> tuple[Target, Edits] | None:
+    """The same where attention is one kernel: in one of its steps, or in the call."""
+    for target in (one for one in ground.kernels if one.stage.layer in (None, last)):
+        call = whole(target)
+        if mutant.belongs_to(call.function, target.stage.name):
+            edits = mutant.change(call) if mutant.change is not None else None
+            return None if edits is None else (call, edits)
+        if mutant.belongs_to(target.function, target.step.name):
+            edits = inside(target, mutant)
             if edits is not None:
                 return target, edits
     return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 __all__ = ["TABLES"]
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -58,6 +59,21 @@ def _coarse(position_ids_BS: Tensor, layout: str = "half", **claims: Any) -> Tab
     return both.cos().unsqueeze(1), both.sin().unsqueeze(1)
 
 
+def _unscaled(rope: RopeScaling) -> RopeScaling:
+    return RopeScaling(rope.dim, rope.theta)
+
+
+def _linear(rope: RopeScaling) -> RopeScaling:
+    return replace(rope, kind="linear")
+
+
+def _of_other_kind(
+    other: Callable[[RopeScaling], RopeScaling], position_ids_BS: Tensor, layout: Any = "half", **claims: Any
+) -> Tables | None:
+    rope = RopeScaling(**claims)
+    return None if rope.kind == "default" else rope_table(position_ids_BS, layout=layout, **other(rope).claims())
+
+
 # in a model
 
 
@@ -91,6 +107,19 @@ def _of_theta(other: Callable[[float], float], target: Target, angles: Tensor) -
     rope = _speeds(target)
     exponents = torch.arange(angles.shape[-1], dtype=angles.dtype, device=angles.device) * (2 / rope.dim)
     return angles * (rope.theta / other(rope.theta)) ** exponents
+
+
+def _on_kind(other: Callable[[RopeScaling], RopeScaling]) -> Callable[[Target], Edits | None]:
+    """Each pair turns as fast as it would with another scaling."""
+
+    def slowed(target: Target, angles: Tensor) -> Tensor:
+        speeds = _speeds(target)
+        length = target.ground.plan.trace.scenario.past + target.ground.plan.trace.scenario.seq
+        right, wrong = (inverse_frequencies(rope, length, angles.device) for rope in (speeds, other(speeds)))
+        return angles * (wrong / right).to(angles.dtype)
+
+    change = _turned_by(slowed)
+    return lambda target: None if _speeds(target).kind == "default" else change(target)
 
 
 def _on_theta(other: float) -> Callable[[Target], Edits | None]:
@@ -143,6 +172,22 @@ TABLES = (
     Mutant("rope-theta-10000", _TABLE, "the base is 10000", seen_in(19), partial(_with_theta, 1e4), _on_theta(1e4)),
     Mutant(
         "rope-theta-1000000", _TABLE, "the base is a million", seen_in(18), partial(_with_theta, 1e6), _on_theta(1e6)
+    ),
+    Mutant(
+        "rope-scaling-missing",
+        _TABLE,
+        "the frequencies are those of a model that was never stretched",
+        seen_in(19),
+        partial(_of_other_kind, _unscaled),
+        _on_kind(_unscaled),
+    ),
+    Mutant(
+        "rope-scaled-linearly",
+        _TABLE,
+        "all pairs are slowed alike, and not the slow ones alone",
+        seen_in(18),
+        partial(_of_other_kind, _linear),
+        _on_kind(_linear),
     ),
     Mutant(
         "rope-counted-from-one", _TABLE, "every pair is turned one place too far", seen_in(34), _one_further, _from_one

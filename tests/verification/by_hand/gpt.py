@@ -1,6 +1,7 @@
 """GPT-2 as people write it by hand: a few modules of one file, maps as nn.Linear, attention spelled out.
 
-`bug` plants one of the classic mistakes; without it the model is right.
+`bug` plants one of the classic mistakes; without it the model is right. `masked_first` is none: scores may be hidden
+before they are scaled, as tutorials have it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch.nn import functional
 
 BUGS = (
     "no scale",
+    "scale doubled",
     "other gelu",
     "post norm",
     "eps",
@@ -34,6 +36,7 @@ class Sizes:
     width: int = 64
     ffn: int = 256
     bug: str = ""
+    masked_first: bool = False
 
 
 class Attention(nn.Module):
@@ -51,11 +54,14 @@ class Attention(nn.Module):
         q, k, v = (parts[1], parts[0], parts[2]) if self.sizes.bug == "qkv order" else parts
         q, k, v = (part.view(batch, length, heads, width // heads).transpose(1, 2) for part in (q, k, v))
         scores = q @ k.transpose(-2, -1)
-        if self.sizes.bug != "no scale":
-            scores = scores * (1.0 / math.sqrt(width // heads))
+        factor = 1.0 / math.sqrt(width // heads)
+        if self.sizes.bug != "no scale" and not self.sizes.masked_first:
+            scores = scores * factor
         first = 1 if self.sizes.bug == "mask off by one" else 0
         mask = self.mask[first : length + first, :length]
         scores = scores.masked_fill(mask == 0, float("-inf"))
+        if self.sizes.masked_first:
+            scores = scores * (2 * factor if self.sizes.bug == "scale doubled" else factor)
         y = functional.softmax(scores, dim=-1) @ v
         if self.sizes.bug == "heads not transposed":
             return self.c_proj(y.contiguous().view(batch, length, width))
