@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from inspector.api.asking import at_least
 from inspector.api.lock import Lock, config_of, lock, locked, origin_of, trusts_files
-from inspector.api.results import Result
+from inspector.api.results import Result, spoken
 from inspector.errors import InspectorError, UsageError
 from inspector.records import Scenario
 from inspector.stage_graph.export.lock import SCHEMA, Locked
@@ -94,11 +94,12 @@ class Check(Result):
 
         return records(self.held)
 
-    def to_summary(self, max_bytes: int) -> str:
+    def to_summary(self, max_bytes: int, *, lang: str = "en") -> str:
         """Markdown within so many bytes: what fails first, rows and then findings left out where there is no room."""
         from inspector.reporting.check_view import summary
 
-        return summary(self.held, max_bytes)
+        with spoken(lang):
+            return summary(self.held, max_bytes)
 
     def __repr__(self) -> str:
         from inspector.render.escape import visible

@@ -108,6 +108,7 @@ def diff(
     a: Any,
     b: Any = None,
     *,
+    inputs: Any = None,
     batch: int = 2,
     seq: int = 16,
     past: int = 0,
@@ -134,6 +135,7 @@ def diff(
 
     a, b: what `shapes` takes, or a saved graph or lock. Without `b`, `attention` names two implementations and the
         model is compared with itself.
+    inputs: what models that are code read, as for `shapes`; both read the same.
     rules: patterns of rule ids ("norm.*"); severity: the least to be shown: breaking, notable or cosmetic.
     every: rows that are equal on both sides one by one, instead of counted.
     prove: run what is written otherwise on the same numbers, with the weights copied across; without it that is done
@@ -142,6 +144,7 @@ def diff(
     """
     from inspector.comparison.judge import compare
     from inspector.comparison.sides import side_of
+    from inspector.source.resolve import names_code
 
     wanted = _patterns(rules)
     if severity is not None and severity not in _SEVERITIES:
@@ -159,7 +162,9 @@ def diff(
         weights=weights,
         head=head,
     )
-    ask = {"weights": weights or "none", "stored": trace_cache, "progress": progress}
+    if inputs is not None and not (names_code(a) or names_code(b)):
+        raise UsageError("neither model is code, and each makes its own inputs", hint="leave inputs away")
+    ask = {"weights": weights or "none", "stored": trace_cache, "progress": progress, "inputs": inputs}
     one, two = _seen(a, asked, ask), _seen(a if b is None else b, replace(asked, attention=kinds[1]), ask)
     with uncollected():
         if isinstance(one, Trace) and isinstance(two, Trace):
@@ -183,8 +188,9 @@ def _seen(model: Any, asked: Scenario, ask: dict[str, Any]) -> Trace | GraphReco
 
             return load_record(origin.target, origin.source)
     from inspector.api.traces import Source
+    from inspector.source.resolve import names_code
 
-    return Source(model, **ask).trace(asked)
+    return Source(model, **{**ask, "inputs": ask["inputs"] if names_code(model) else None}).trace(asked)
 
 
 def _written(item: Trace | GraphRecord) -> Side:

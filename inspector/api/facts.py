@@ -140,7 +140,7 @@ def _probed(sheet: FactSheet, scene: Scene, model: Any, inputs: Any) -> FactShee
         from inspector.fact_sheet.probes import probe
         from inspector.source import live_subject, resolve, subject_of
 
-        subject = subject_of(resolve(model)) if isinstance(model, str) else live_subject(model, inputs)
+        subject = subject_of(resolve(model, inputs=inputs)) if isinstance(model, str) else live_subject(model, inputs)
         found = probe(subject, scene.trace, scene)
     except InspectorError as error:
         return replace(sheet, notes=(*sheet.notes, f"no experiments: {error.what}"))

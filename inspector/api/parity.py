@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from inspector.api.asking import scenario
-from inspector.api.results import Result
+from inspector.api.results import Result, spoken
 from inspector.errors import InspectorError, UsageError
 from inspector.records import Padding, Scenario
 
@@ -80,19 +80,21 @@ class Parity(Result):
 
         return records(self.report)
 
-    def to_markdown(self) -> str:
+    def to_markdown(self, *, lang: str = "en") -> str:
         """GitHub-flavoured Markdown, with every stage in a part that unfolds."""
         from inspector.render.markdown import markdown
         from inspector.reporting.parity_view import document
 
-        return markdown(document(self.report, every=True, strict=self.strict))
+        with spoken(lang):
+            return markdown(document(self.report, every=True, strict=self.strict))
 
-    def to_html(self) -> str:
+    def to_html(self, *, lang: str = "en") -> str:
         """A page that opens from disk and needs nothing else, with every stage."""
         from inspector.render.html import page
         from inspector.reporting.parity_view import document
 
-        return page(document(self.report, every=True, strict=self.strict))
+        with spoken(lang):
+            return page(document(self.report, every=True, strict=self.strict))
 
     def __repr__(self) -> str:
         from inspector.render.escape import visible

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from inspector.api.asking import scenario
 from inspector.api.files import write_whole
-from inspector.api.results import Result
+from inspector.api.results import Result, spoken
 from inspector.errors import UsageError
 from inspector.records import Padding, Scenario
 from inspector.stage_graph.record import GraphRecord
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from inspector.render.document import Document
     from inspector.render.markdown import Flavor
     from inspector.reporting.report_material import Material, Values
+    from inspector.verification.report import Report as Checked
 
 Progress = Callable[[str], None]
 
@@ -66,25 +67,28 @@ class Report(Result):
 
         return records(self.material)
 
-    def to_html(self) -> str:
+    def to_html(self, *, lang: str = "en") -> str:
         """One file that opens from disk and needs nothing else; a few keys, and all of it without script too."""
         from inspector.reporting.report_files import html
 
-        return html(self.material)
+        with spoken(lang):
+            return html(self.material)
 
-    def to_markdown(self, *, pictures: str | None = None) -> str:
+    def to_markdown(self, *, pictures: str | None = None, lang: str = "en") -> str:
         """Markdown. pictures: the folder they lie in, seen from the document; without, they are said in words."""
         from inspector.reporting.report_files import in_markdown
 
-        return in_markdown(self.material, flavor=self.flavor, pictures=pictures, most=self.most)
+        with spoken(lang):
+            return in_markdown(self.material, flavor=self.flavor, pictures=pictures, most=self.most)
 
-    def save(self, directory: str | PathLike[str], name: str = "report") -> list[Path]:
+    def save(self, directory: str | PathLike[str], name: str = "report", *, lang: str = "en") -> list[Path]:
         """Write NAME.md, NAME.html, NAME.json and pictures/*.svg, each whole or not at all."""
         from inspector.reporting.report_files import PICTURES, drawings
 
-        files = {f"{PICTURES}/{picture}": text for picture, text in drawings(self.material)}
-        files |= {f"{name}.json": self.to_json(), f"{name}.html": self.to_html()}
-        files[f"{name}.md"] = self.to_markdown(pictures=PICTURES)
+        with spoken(lang):
+            files = {f"{PICTURES}/{picture}": text for picture, text in drawings(self.material)}
+        files |= {f"{name}.json": self.to_json(), f"{name}.html": self.to_html(lang=lang)}
+        files[f"{name}.md"] = self.to_markdown(pictures=PICTURES, lang=lang)
         return _saved(Path(directory), files)
 
     def __repr__(self) -> str:
@@ -105,6 +109,7 @@ def report(
     seed: int = 0,
     weights: str | None = None,
     head: bool | None = None,
+    parity: bool = False,
     flavor: Flavor = "github",
     max_bytes: int | None = None,
     trace_cache: bool = True,
@@ -118,6 +123,8 @@ def report(
 
     models: what `shapes` takes, or saved graphs and locks. One model alone is shown part by part; with several kinds of
         `attention`, once for each.
+    parity: check each model stage by stage too, on numbers: a small twin of one that does not fit into memory. What is
+        only a saved graph cannot be run, which is said.
     flavor, max_bytes: of the Markdown: "github", "hf" or "plain", and its size: what is alike is left out first.
     The other options are those of `shapes`, for all models alike.
     """
@@ -138,7 +145,31 @@ def report(
     )
     ask = {"weights": weights or "none", "stored": trace_cache, "progress": progress}
     wanted = [(model, replace(asked, attention=kind)) for kind in kinds for model in models]
-    return Report(material([_seen(model, run, ask) for model, run in wanted]), flavor, max_bytes)
+    seen = [_seen(model, run, ask) for model, run in wanted]
+    checked = [_checked(model, run, progress) for model, run in wanted] if parity else None
+    return Report(material(seen, checked), flavor, max_bytes)
+
+
+def _checked(model: Any, run: Scenario, progress: Progress | None, *, twin: bool = False) -> Checked | None:
+    """What came of checking a model stage by stage; None where there is a graph alone, and nothing to run."""
+    if _is_saved(model):
+        return None
+    from inspector.api.parity import Parity
+    from inspector.api.parity import parity as check
+
+    found = check(model, attention=run.attention, head=run.head, seed=run.seed, twin=twin, progress=progress)
+    assert isinstance(found, Parity)
+    return found.report
+
+
+def _is_saved(model: Any) -> bool:
+    if isinstance(model, GraphRecord):
+        return True
+    if not isinstance(model, str) or not Path(model).expanduser().is_file():
+        return False
+    from inspector.source import resolve
+
+    return resolve(model).kind == "saved"
 
 
 def gallery(*, trace_cache: bool = False, progress: Progress | None = None) -> Mapping[str, bytes]:
@@ -151,7 +182,8 @@ def gallery(*, trace_cache: bool = False, progress: Progress | None = None) -> M
 
     ask = {"weights": "none", "stored": trace_cache, "progress": progress}
     names = dict.fromkeys(name for entry in entries() for name in entry.models)
-    return files({name: _seen(name, Scenario(), ask) for name in names})
+    checked = {name: _checked(name, Scenario(), progress, twin=True) for name in names}
+    return files({name: _seen(name, Scenario(), ask) for name in names}, checked)
 
 
 def _kinds(attention: str | Sequence[str], models: int) -> list[str]:
@@ -227,6 +259,6 @@ _KINDS = (".md", ".html", ".svg")
 
 def _present(folder: Path) -> dict[str, bytes]:
     """The files of a gallery that are there; files of other kinds are nobody's business."""
-    places = (folder, folder / "models", folder / "pictures")
+    places = (folder, folder / "models", folder / "pictures", folder / "pictures" / "zh")
     files = [path for place in places for path in sorted(place.glob("*")) if path.suffix in _KINDS and path.is_file()]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["report_schema"]
 
 from inspector.api.schema_parts import COUNT, MAYBE_COUNT, TEXT, TOOL, Schema, array, document, record, said
+from inspector.verification.report import VERDICTS
 
 _COST = record(
     {
@@ -15,6 +16,16 @@ _COST = record(
             {"type": "object", "additionalProperties": MAYBE_COUNT}, "tokens of one sequence -> bytes of cache"
         ),
         "position_rows": said(MAYBE_COUNT, "rows of the position table, beyond which there is no place for a token"),
+    }
+)
+
+_PARITY = record(
+    {
+        "verdict": {"enum": ["pass", "fail", "incomplete"]},
+        "stages": record(dict.fromkeys(VERDICTS, COUNT), "how many got each verdict"),
+        "elements": said(COUNT, "values that were compared"),
+        "first_failure": said({"type": ["string", "null"]}, "the stage in which things go wrong"),
+        "uncovered": said(array(TEXT), "parameters that no checked stage reads"),
     }
 )
 
@@ -41,6 +52,7 @@ def _model(compared: Schema, fact: Schema) -> Schema:
         "label": said(TEXT, "what it is called in this report"),
         "facts": array(fact),
         "cost": _COST,
+        "parity": said({"anyOf": [_PARITY, {"type": "null"}]}, "null: not asked for, or there was nothing to run"),
     }
     return record({**{name: compared["properties"][name] for name in own}, **more})
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["Models", "Result", "Shapes"]
+__all__ = ["Models", "Result", "Shapes", "spoken"]
 
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from inspector.errors import UsageError
+
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     import pandas as pd
 
     from inspector.render.document import Document
@@ -43,29 +47,35 @@ class Result(ABC):
 
         return pd.DataFrame(self.records())
 
-    def to_text(self, *, encoding: str = "utf-8") -> str:
-        """Aligned plain text, never cut."""
+    def to_text(self, *, encoding: str = "utf-8", lang: str = "en") -> str:
+        """Aligned plain text, never cut. lang: of what is said, here and below: "en" or "zh"."""
         from inspector.render.plain import text
 
-        return text(self.document(), encoding=encoding)
+        with spoken(lang):
+            return text(self.document(), encoding=encoding)
 
-    def to_terminal(self, *, width: int | None = None, color: bool = True, encoding: str = "utf-8") -> str:
+    def to_terminal(
+        self, *, width: int | None = None, color: bool = True, encoding: str = "utf-8", lang: str = "en"
+    ) -> str:
         """Text for a person at a terminal of `width` columns."""
         from inspector.render.terminal import terminal
 
-        return terminal(self.document(), width=width, color=color, encoding=encoding)
+        with spoken(lang):
+            return terminal(self.document(), width=width, color=color, encoding=encoding)
 
-    def to_markdown(self) -> str:
+    def to_markdown(self, *, lang: str = "en") -> str:
         """GitHub-flavoured Markdown."""
         from inspector.render.markdown import markdown
 
-        return markdown(self.document())
+        with spoken(lang):
+            return markdown(self.document())
 
-    def to_html(self) -> str:
+    def to_html(self, *, lang: str = "en") -> str:
         """A page that opens from disk and needs nothing else."""
         from inspector.render.html import page
 
-        return page(self.document())
+        with spoken(lang):
+            return page(self.document())
 
     def to_csv(self) -> str:
         """Flat records below a header."""
@@ -168,6 +178,17 @@ class Models(Result):
 
     def __repr__(self) -> str:
         return f"<Models: {len(self.presets)} models>"
+
+
+def spoken(lang: str) -> AbstractContextManager[None]:
+    """What is said inside is said in this language: "en", or "zh" ("zh-CN" is the same)."""
+    from inspector.messages import LANGUAGES, speaking
+
+    named = {tag.lower(): code for code, tag in LANGUAGES.items()}
+    code = named.get(lang.lower().replace("_", "-"), lang)
+    if code not in LANGUAGES:
+        raise UsageError(f"there is no language {lang!r}", hint=f"there is {', '.join(LANGUAGES)}")
+    return speaking(code)
 
 
 def _sorted(value: Any) -> Any:

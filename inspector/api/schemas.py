@@ -8,6 +8,8 @@ from __future__ import annotations
 
 __all__ = ["SCHEMAS", "schema"]
 
+from inspector.api.explain_schemas import SIGNATURE, explain_schema
+from inspector.api.generate_schemas import GENERATE
 from inspector.api.lock_schemas import lock_schemas
 from inspector.api.parity_schemas import PARITY
 from inspector.api.report_schemas import report_schema
@@ -26,6 +28,7 @@ from inspector.api.schema_parts import (
     record,
     said,
 )
+from inspector.api.survey_schemas import COVERAGE
 from inspector.errors import UsageError
 
 
@@ -105,6 +108,7 @@ _ROW = record(
         "flops": COUNT,
         "ops": said(array(COUNT), "ids in the trace, of the first of the equal stages"),
         "attributes": {"type": "object"},
+        "signature": said(SIGNATURE, "of its product of matrices; null where it has none, or several (see the ops)"),
     }
 )
 
@@ -137,7 +141,11 @@ _CALL = record(
 
 _NODE = record(
     {
-        **{name: kind for name, kind in _ROW["properties"].items() if name not in ("model", "ops", "block")},
+        **{
+            name: kind
+            for name, kind in _ROW["properties"].items()
+            if name not in ("model", "ops", "block", "signature")
+        },
         "block": said(MAYBE_COUNT, "index into the graph's `blocks`"),
         "calls": array(_CALL),
     },
@@ -335,7 +343,10 @@ SCHEMAS: dict[str, Schema] = {
         },
     ),
     **lock_schemas(_WHOLE, _NODE, _EDGE, _DRAWN_MODEL, diff=(_COMPARED, _ALIGNED, _FINDING)),
+    "explain": explain_schema(_MODEL),
+    "generate": GENERATE,
     "models": document("inspector/models/1", {"tool": TOOL, "rows": array(_PRESET)}),
+    "coverage": COVERAGE,
     **PARITY,
 }
 """Kind of document -> its JSON Schema (draft 2020-12)."""

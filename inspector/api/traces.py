@@ -25,7 +25,7 @@ class Source:
     'abs'
 
     weights: "none", "random", "checkpoint" or a folder. stored: whether the trace store may answer.
-    progress: told what takes long, before it does.
+    progress: told what takes long, before it does. twin: run a small copy of the same config instead.
     """
 
     model: Any
@@ -33,6 +33,7 @@ class Source:
     weights: str = "none"
     stored: bool = True
     progress: Callable[[str], None] | None = None
+    twin: bool = False
 
     def trace(self, scenario: Scenario) -> Trace:
         """The trace of one run."""
@@ -40,13 +41,14 @@ class Source:
 
         if not isinstance(self.model, (str, Origin)):
             return self._observed(self._live(), scenario)
-        if self.inputs is not None:
-            raise UsageError("a model given by name makes its own inputs", hint="give the module itself to use yours")
-        origin = resolve(self.model, weights=self.weights) if isinstance(self.model, str) else self.model
+        if isinstance(self.model, Origin):
+            return self._from(self.model, scenario)
+        origin = resolve(self.model, weights=self.weights, inputs=self.inputs)
         return self._from(origin, scenario)
 
     def _from(self, origin: Origin, scenario: Scenario) -> Trace:
         identity = origin.identity() if self.stored else None
+        identity = {**identity, "twin": True} if identity and self.twin else identity
         if identity is None:
             return self._observed(self._opened(origin), scenario)
 
@@ -79,6 +81,10 @@ class Source:
     def _observed(self, subject: Subject, scenario: Scenario) -> Trace:
         from inspector.tracing import observe
 
+        if self.twin:
+            from inspector.api.twins import observe_twin
+
+            return observe_twin(subject, scenario)
         try:
             return observe(subject, scenario)
         except TraceFailed as error:

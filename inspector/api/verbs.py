@@ -19,13 +19,16 @@ __all__ = [
 ]
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from inspector.api.asking import at_least, scenario
 from inspector.api.check import ArchitectureError, assert_same_architecture, check
 from inspector.api.diff import diff
+from inspector.api.explain import Explained
 from inspector.api.facts import facts
+from inspector.api.generate import Generated, generated
 from inspector.api.graph import graph
 from inspector.api.lock import lock
 from inspector.api.parity import ParityError, assert_parity, parity
@@ -41,7 +44,11 @@ if TYPE_CHECKING:
 Progress = Callable[[str], None]
 
 
-def shapes(
+@overload
+def shapes(model: Any, inputs: Any = None, *, generate: None = None, **options: Any) -> Shapes: ...
+@overload
+def shapes(model: Any, inputs: Any = None, *, generate: int, **options: Any) -> Generated: ...
+def shapes(  # type: ignore[misc]  # the options are named here, once
     model: Any,
     inputs: Any = None,
     *,
@@ -59,9 +66,13 @@ def shapes(
     layer: int | None = None,
     role: str | None = None,
     section: str | None = None,
+    explain: bool = False,
+    generate: int | None = None,
+    text: str | None = None,
+    twin: bool = False,
     trace_cache: bool = True,
     progress: Progress | None = None,
-) -> Shapes:
+) -> Shapes | Generated:
     """Run a model once and name every op of its forward pass, with its shapes.
 
     >>> import torch, inspector
@@ -76,34 +87,46 @@ def shapes(
     dtype, device: bfloat16 on meta unless given: shapes need no numbers, and in bfloat16 the casts show.
     weights: None, "random", "checkpoint" (the model's own) or a folder.
     layer, role, section: only these rows; UsageError when there are none.
+    ops: one row per op. explain: the products of matrices alone, in words (an `Explained`, which is a `Shapes`).
+    generate: write so many tokens instead, with a KV cache and without, and compare (a `Generated`), on the CPU and in
+        float32 unless told otherwise. text: the prompt in words, for a model in a folder that holds its tokenizer.
+    twin: a small copy of the same config instead, which says what was made smaller.
     progress: told, in a few words, what takes long.
     """
     kinds = _kinds(attention)
+    if explain and len(kinds) > 1:
+        raise UsageError("one run is explained at a time", hint=f"use --attention {kinds[0]} or --attention {kinds[1]}")
+    writes = generate is not None
     asked = scenario(
         batch=batch,
         seq=seq,
         past=past,
         attention=kinds[0],
-        dtype=dtype,
-        device=device,
+        dtype=dtype or ("float32" if writes else None),
+        device=device or ("cpu" if writes else None),
         pad=pad,
         seed=seed,
         weights=weights,
         head=head,
     )
     layer = layer if layer is None else at_least(0, layer=layer)
-    from dataclasses import replace
-
+    if generate is not None:
+        others = {"ops": ops, "layer": layer is not None, "role": role, "section": section, "explain": explain}
+        _alone("generate", {**others, "past": past, "attention": kinds[1:]})
+        return generated(model, inputs, asked, generate, text=text, weights=weights, twin=twin, progress=progress)
+    if text is not None:
+        raise UsageError("a text is continued, not only read", hint="give --generate N with it")
     from inspector.api.traces import Source
     from inspector.shape_table.build import shape_table
 
-    source = Source(model, inputs, weights=weights or "none", stored=trace_cache, progress=progress)
+    source = Source(model, inputs, weights=weights or "none", stored=trace_cache, progress=progress, twin=twin)
     traces = [source.trace(replace(asked, attention=kind)) for kind in kinds]
+    ops = ops or explain
     tables = tuple(shape_table(trace, ops=ops, layer=layer, role=role, section=section) for trace in traces)
     if not any(table.rows for table in tables):
         asked_for = {"section": section, "role": role, "layer": layer}
         raise _nothing_there([shape_table(trace, ops=ops) for trace in traces], asked_for)
-    return Shapes(tables)
+    return Explained(tables) if explain else Shapes(tables)
 
 
 def models() -> Models:
@@ -116,6 +139,13 @@ def models() -> Models:
     from inspector.source.catalogue import presets
 
     return Models(presets())
+
+
+def _alone(name: str, others: dict[str, Any]) -> None:
+    """An answer of another kind has no such rows to choose from."""
+    foreign = [f"--{other}" for other, value in others.items() if value]
+    if foreign:
+        raise UsageError(f"--{name} does not go with {', '.join(foreign)}", hint=f"leave {' and '.join(foreign)} away")
 
 
 def _kinds(attention: str | Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ import click
 
 from inspector.cli.diff import SEVERITIES
 from inspector.cli.options import output_options
-from inspector.cli.output import Output, emit
+from inspector.cli.output import Output, emit, spoken_here
 from inspector.cli.progress import Progress
 from inspector.cli.summary import SummaryFile, step_summary_option
 from inspector.errors import UsageError
@@ -70,7 +70,7 @@ def command(
     with Progress(quiet=quiet) as say:
         result = _checked(locks, model, progress=say, **ask)
     if page:
-        page.add(result.to_summary(page.room))
+        page.add(result.to_summary(page.room, lang=spoken_here()))
     if len(result.held) == 1 and result.held[0].error:
         raise result.held[0].error
     emit(result, Output(format, file, color, width))

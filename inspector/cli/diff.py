@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from inspector.cli.options import model_argument, output_options, run_options
-from inspector.cli.output import Output, emit
+from inspector.cli.options import input_option, model_argument, output_options, run_options
+from inspector.cli.output import Output, emit, spoken_here
 from inspector.cli.summary import SummaryFile, step_summary_option
 
 SEVERITIES = click.Choice(["breaking", "notable", "cosmetic"])
@@ -49,6 +49,7 @@ Status of a row:
 @click.option("--exit-code", is_flag=True, help="Exit 1 if the two differ.")
 @click.option("--fail-on", type=SEVERITIES, help="Exit 1 on a finding of at least this weight.")
 @step_summary_option
+@input_option
 @run_options
 @output_options
 def command(
@@ -68,14 +69,15 @@ def command(
     part by part, side by side. Without --exit-code or --fail-on, differing is no failure.
     """
     from inspector.api.diff import diff
+    from inspector.cli.piped import taken
 
     # Its advice on kernels and its progress bars would land between our lines; a user who sets it is still obeyed.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     exit_code, fail_on = ask.pop("exit_code"), ask.pop("fail_on")
     page = SummaryFile() if step_summary else None
-    result = diff(model, other, progress=None if quiet or not _watched() else _say, **ask)
+    result = diff(taken(model), other and taken(other), progress=None if quiet or not _watched() else _say, **ask)
     if page:
-        page.add(result.to_markdown())
+        page.add(result.to_markdown(lang=spoken_here()))
     emit(result, Output(format, file, color, width))
     return int((exit_code and result.differs) or (fail_on is not None and result.worst(fail_on)))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from inspector.cli.options import model_argument, output_file, run_options
+from inspector.cli.options import input_option, lang_option, model_argument, output_file, run_options
 from inspector.cli.output import Output, emit
 from inspector.errors import UsageError
 
@@ -40,6 +40,7 @@ Examples:
 @click.command("graph", epilog=EPILOG)
 @model_argument
 @click.option("--unfold", metavar="LAYERS", help="Show layers one by one: all, or as in 0,4-6.")
+@input_option
 @run_options
 @click.option(
     "--format",
@@ -48,6 +49,7 @@ Examples:
     help="Form of the answer.  [default: by the ending of FILE, else text]",
 )
 @output_file
+@lang_option
 def command(model: str, quiet: bool, format: str | None, file: str | None, **ask: Any) -> None:
     """Say what flows between the parts of MODEL.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from inspector.cli.options import model_argument, output_file, run_options
+from inspector.cli.options import input_option, model_argument, output_file, run_options
 from inspector.cli.output import Output, write
 from inspector.cli.progress import Progress
 
@@ -28,6 +28,7 @@ Examples:
 
 @click.command("lock", epilog=EPILOG)
 @model_argument
+@input_option
 @run_options
 @output_file
 def command(model: str, quiet: bool, file: str | None, **ask: Any) -> None:

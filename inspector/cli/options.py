@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["model_argument", "output_file", "output_options", "run_options", "values_options"]
+__all__ = [
+    "LANG",
+    "input_option",
+    "lang_option",
+    "model_argument",
+    "output_file",
+    "output_options",
+    "run_options",
+    "values_options",
+]
 
 from collections.abc import Callable
 from functools import partial, reduce
@@ -28,8 +37,41 @@ def _complete_model(_context: click.Context, _parameter: click.Parameter, incomp
 model_argument = click.argument("model", shell_complete=_complete_model)
 """MODEL, completed with the names of the catalogue."""
 
+
+def _some(_context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...] | None:
+    return value or None
+
+
+input_option = click.option(
+    "--input",
+    "inputs",
+    metavar="NAME:SHAPE:DTYPE",
+    multiple=True,
+    callback=_some,
+    help="What a model that is code reads, once per tensor: ids:1x16:int64, x:BxSx64:float32, ids:BxS:int64<100.",
+)
+"""--input, for package.module:factory."""
+
 _FILE = click.Path(dir_okay=False, allow_dash=True)
 output_file = click.option("-o", "--output", "file", metavar="FILE", type=_FILE, help="Write to FILE.")
+
+
+def _keep_language(context: click.Context, _parameter: click.Parameter, value: str) -> None:
+    context.meta[LANG] = "zh" if value == "zh-CN" else value
+
+
+LANG = "inspector.lang"
+"""Where the context of a command keeps the language of its answer."""
+
+lang_option = click.option(
+    "--lang",
+    type=click.Choice(["en", "zh", "zh-CN"]),
+    default="en",
+    show_default=True,
+    expose_value=False,
+    callback=_keep_language,
+    help="Language of sentences and headings; JSON, flags and ids are English.",
+)
 
 
 def output_options(command: Command) -> Command:
@@ -45,6 +87,7 @@ def output_options(command: Command) -> Command:
             help="Colour of text; auto looks at the terminal, NO_COLOR and FORCE_COLOR.",
         ),
         click.option("--width", type=click.IntRange(40), metavar="N", help="Fit text into N columns."),
+        lang_option,
     )
 
 

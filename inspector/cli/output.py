@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Output", "emit", "write"]
+__all__ = ["Output", "emit", "spoken_here", "write"]
 
 import os
 import shutil
@@ -10,7 +10,10 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import click
+
 from inspector.api.files import write_whole
+from inspector.cli.options import LANG
 from inspector.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,7 +40,18 @@ def emit(result: Result, output: Output) -> None:
         encoding = "utf-8" if output.to_file else getattr(sys.stdout, "encoding", None) or "utf-8"
         write(_text(result, output, encoding), output, encoding)
     else:
-        write(str(getattr(result, f"to_{output.format}")()), output)
+        said = {"lang": spoken_here()} if output.format in _SAID else {}
+        write(str(getattr(result, f"to_{output.format}")(**said)), output)
+
+
+_SAID = ("markdown", "html")
+"""Formats that speak to a reader, besides text: the others hold data, which is English."""
+
+
+def spoken_here() -> str:
+    """The language that this command was asked to answer in."""
+    context = click.get_current_context(silent=True)
+    return str(context.meta.get(LANG, "en")) if context else "en"
 
 
 def write(text: str, output: Output, encoding: str = "utf-8") -> None:
@@ -57,9 +71,9 @@ def _text(result: Result, output: Output, encoding: str) -> str:
     terminal = not output.to_file and sys.stdout is not None and sys.stdout.isatty()
     color = _color(output.color, terminal)
     if not (terminal or color or output.width):
-        return result.to_text(encoding=encoding)
+        return result.to_text(encoding=encoding, lang=spoken_here())
     width = output.width or (shutil.get_terminal_size().columns if terminal else None)
-    return result.to_terminal(width=width, color=color, encoding=encoding)
+    return result.to_terminal(width=width, color=color, encoding=encoding, lang=spoken_here())
 
 
 def _color(choice: str, terminal: bool) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from inspector.cli.options import model_argument, output_options, values_options
+from inspector.cli.options import input_option, model_argument, output_options, values_options
 from inspector.cli.output import Output, emit
 from inspector.cli.progress import Progress
 
@@ -57,6 +57,7 @@ Exit code: 0 all is as claimed, 1 something fails, 3 something was not checked.
 @click.option("--update-baseline", is_flag=True, help="Write what comes out to that FILE; waivers stay.")
 @click.option("--whole", is_flag=True, help="Hold the answers of a large model against the reference forward too.")
 @click.option("--all", "every", is_flag=True, help="Show every stage of every layer by itself.")
+@input_option
 @values_options(batch=3, seq=31)
 @output_options
 def command(model: str, quiet: bool, format: str, file: str | None, color: str, width: int | None, **ask: Any) -> int:

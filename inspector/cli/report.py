@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inspector.cli.options import output_options, run_options
-from inspector.cli.output import Output, emit, write
+from inspector.cli.output import Output, emit, spoken_here, write
 from inspector.cli.progress import Progress
 from inspector.cli.summary import SummaryFile, step_summary_option
 from inspector.errors import UsageError
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from inspector.api.report import Report
 
 EPILOG = """\b
-MODEL is what `inspector shapes` takes, or a saved graph or lock. Each is compared with the next.
+MODEL is what `inspector shapes` takes, or a saved graph or lock; - reads one of these from standard
+input. Each is compared with the next.
 
 \b
 Examples:
@@ -29,6 +30,7 @@ Examples:
   inspector report gpt2 ./checkpoint --format markdown --max-bytes 60000
   inspector report llama-3-8b --attention eager,sdpa --format html -o page.html
   inspector report bert gpt2 --step-summary -o /dev/null
+  inspector graph gpt2 --format json | inspector report - llama-3-8b
   inspector report --all                        make the gallery anew, in reports/
   inspector report --all --check                exit 1 if it is not what a fresh run makes
 
@@ -47,6 +49,7 @@ With --output-dir: report.md, report.html, report.json and pictures/*.svg.
     "--flavor", type=click.Choice(["github", "hf", "plain"]), default="github", show_default=True, help="Of Markdown."
 )
 @click.option("--max-bytes", type=click.IntRange(1000), metavar="N", help="Size of Markdown; equal rows go first.")
+@click.option("--parity", is_flag=True, help="Check each stage by stage, too; a small twin where it does not fit.")
 @click.option("--all", "every", is_flag=True, help="The gallery, instead of MODEL; DIR is reports.")
 @click.option("--check", is_flag=True, help="With --all: only compare, byte for byte.")
 @step_summary_option
@@ -71,19 +74,20 @@ def command(
     result = _made(models, quiet, ask)
     if page:
         room = page.room if result.most is None else min(result.most, page.room)
-        page.add(replace(result, most=room, flavor="github").to_markdown())
+        page.add(replace(result, most=room, flavor="github").to_markdown(lang=spoken_here()))
     if directory is None:
         emit(result, Output(format, file, color, width))
     else:
-        _tell(result.save(directory, _plain(name)))
+        _tell(result.save(directory, _plain(name), lang=spoken_here()))
     return 0
 
 
 def _made(models: tuple[str, ...], quiet: bool, ask: dict[str, Any]) -> Report:
     from inspector.api.report import report
+    from inspector.cli.piped import taken
 
     with Progress(quiet=quiet) as say:
-        return report(*models, progress=say, **ask)
+        return report(*map(taken, models), progress=say, **ask)
 
 
 def _plain(name: str) -> str:

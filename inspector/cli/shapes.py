@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from inspector.cli.options import model_argument, output_options, run_options
+from inspector.cli.options import input_option, model_argument, output_options, run_options
 from inspector.cli.output import Output, emit
 
 EPILOG = """\b
@@ -24,6 +24,9 @@ Examples:
   inspector shapes llama-3-8b --role attention.rope --layer 3
   inspector shapes gpt2 --past 16 --seq 1              one step of decoding
   inspector shapes gpt2 --attention eager,sdpa         side by side
+  inspector shapes gpt2 --generate 8                   eight tokens, with a cache and without
+  inspector shapes gpt2 --explain                      which axes each matmul sums, in words
+  inspector shapes model_type:deepseek_v3 --twin       small numbers, every kind of layer
   inspector shapes mistral-7b --ops --format csv -o mistral.csv
 """
 
@@ -34,9 +37,19 @@ Examples:
 @click.option("--role", help="Only this role: attention.rope, mlp.activation, ...")
 @click.option("--layer", type=click.IntRange(0), metavar="N", help="Only this layer, counted from 0.")
 @click.option("--ops", is_flag=True, help="One row per op instead of one per stage.")
+@click.option("--explain", is_flag=True, help="Every product of matrices in words: which axes meet, which are summed.")
+@click.option(
+    "--generate",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Write N tokens, with a KV cache and without; exit 1 if they differ.",
+)
+@click.option("--text", metavar="TEXT", help="With --generate: the prompt in words, where MODEL holds a tokenizer.")
+@click.option("--twin", is_flag=True, help="Run a small copy of the same config, on meta or else on the CPU.")
+@input_option
 @run_options
 @output_options
-def command(model: str, quiet: bool, format: str, file: str | None, color: str, width: int | None, **ask: Any) -> None:
+def command(model: str, quiet: bool, format: str, file: str | None, color: str, width: int | None, **ask: Any) -> int:
     """Name every op of MODEL's forward pass and print its shapes.
 
     The model is run once, by default on the meta device: true shapes, no weights, no download. Equal layers are shown
@@ -48,6 +61,7 @@ def command(model: str, quiet: bool, format: str, file: str | None, color: str, 
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     result = shapes(model, progress=None if quiet or not _watched() else _say, **ask)
     emit(result, Output(format, file, color, width))
+    return getattr(result, "exit_code", 0)
 
 
 def _watched() -> bool:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["Speaker"]
+__all__ = ["Speaker", "bears_role", "said"]
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from inspector.alignment.parts import Side
-from inspector.comparison.changes import text
-from inspector.messages import messages
+from inspector.comparison.changes import Row, text
+from inspector.messages import again, language, messages, say
 from inspector.records import Plain
-from inspector.vocabulary import ROLES
+from inspector.vocabulary import is_specific
 
 
 class Speaker:
@@ -20,7 +21,7 @@ class Speaker:
     def __init__(self, a: Side, b: Side, names: tuple[str, str], one: dict[str, Plain], two: dict[str, Plain]) -> None:
         self.names, self._observed = names, (one, two)
         self._words = [_words(side, name, seen) for side, name, seen in ((a, names[0], one), (b, names[1], two))]
-        self._messages = messages()
+        self._messages = messages(language())
 
     def values(self, fact: str) -> tuple[Plain, Plain]:
         return self._observed[0].get(fact), self._observed[1].get(fact)
@@ -33,25 +34,28 @@ class Speaker:
         phrases = [_phrase(entry, value, words) for value, words in sides]
         fields = {"one": phrases[0], "two": phrases[1]}
         for word, (value, words) in zip(("first", "second"), sides, strict=True):
-            fields |= {f"{word}_{key}": said for key, said in words.items()} | {f"{word}_value": text(value)}
-        both = str(entry.get("both", "{one} {two}"))
+            fields |= {f"{word}_{key}": word_said for key, word_said in words.items()} | {f"{word}_value": said(value)}
+        both = str(entry.get("both", self._messages["joint"]["sides"]))
         try:
             return both.format(**fields)
         except KeyError:  # a figure that one side does not have
-            return str(entry.get("else", "{one} {two}")).format(**fields)
+            return str(entry.get("else", self._messages["joint"]["sides"])).format(**fields)
 
-    def unexplained(self, path: str, name: str, a: Plain, b: Plain) -> str:
+    def unexplained(self, aspect: str, a: Plain, b: Plain, meaning: str) -> str:
+        """What no rule speaks of. aspect: the path of a part, and what of it; meaning: of that part."""
+        path, _, name = aspect.partition(":")
         entry = self._messages["graph.unexplained"]
-        section, _, role = path.partition(".")
-        meaning = ROLES.get(section, {}).get(role, "")
-        fields = {"part": path, "meaning": f" ({meaning})" if meaning else "", "name": name, "a": text(a), "b": text(b)}
+        meant = say("joint.meant", meaning=meaning) if meaning else ""
+        fields = {"part": path, "meaning": meant, "name": name, "a": said(a), "b": said(b)}
         fields |= {"a_name": self.names[0], "b_name": self.names[1]}
         kind = "moved" if name == "moved" or (name == "only" and a and b) else name if name == "only" else "changed"
         if kind == "only":
             kind, fields["owner"], fields["other"] = "only", *(self.names if a else self.names[::-1])
         return str(entry[kind]).format(**fields)
 
-    def summary(self, counts: Counter[str], differ: bool) -> str:
+    def summary(self, rows: Iterable[Row], differ: bool) -> str:
+        """How much is alike, of the parts of the architecture."""
+        counts = Counter[str](row.status for row in rows if bears_role(row))
         entry = self._messages["summary"]
         equal, otherwise = counts["same"] + counts["renamed"], counts["re-expressed"]
         apart = sum(counts.values()) - equal - otherwise
@@ -69,9 +73,14 @@ class Speaker:
         return str(entry[kind]).format(**fields)
 
 
+def bears_role(row: Row) -> bool:
+    """Whether the row is about a part of the architecture; idle calls and odds and ends are not."""
+    return any(is_specific(part.path) for part in row.parts) and not all(part.idle for part in row.parts)
+
+
 def _words(side: Side, name: str, seen: dict[str, Plain]) -> dict[str, str]:
     """All that a phrase may speak of, under names without dots."""
-    words = {key.replace(".", "_"): text(value) for key, value in seen.items() if value is not None}
+    words = {key.replace(".", "_"): said(value) for key, value in seen.items() if value is not None}
     words |= {key: f"{value:,}" for key, value in side.figures.items() if value is not None}
     heads, shared = seen.get("attention.heads"), seen.get("attention.kv_heads")
     if isinstance(heads, int) and isinstance(shared, int) and shared:
@@ -90,4 +99,9 @@ def _place(order: list[str], value: Plain) -> int:
 
 def _phrase(entry: dict[str, Any], value: Plain, words: dict[str, str]) -> str:
     phrase = str(entry.get(_key(value), entry.get("other", "{name}: {value}.")))
-    return phrase.format(**words, value=text(value))
+    return phrase.format(**words, value=said(value))
+
+
+def said(value: Plain) -> str:
+    """A value as a reader reads it; most are ids and numbers, some are words."""
+    return again(text(value), "value")

@@ -42,6 +42,8 @@ __all__ = [
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple, TypeVar
 
+from inspector.messages import say
+
 
 class Span(NamedTuple):
     """A piece of text with the name of its style."""
@@ -67,12 +69,14 @@ class Column(NamedTuple):
 
     rank: 0 is always shown; where there is no room, the highest rank goes first.
     least: the width down to which the column may be wrapped; None where wrapping would hurt.
+    prose: it holds sentences, not names and shapes.
     """
 
     title: str
     align: Literal["left", "right"] = "left"
     rank: int = 0
     least: int | None = None
+    prose: bool = False
 
 
 class Group(NamedTuple):
@@ -265,14 +269,14 @@ def cell(*lines: str | Span | Line) -> Cell:
     return Cell(part for part in made if plain(part))
 
 
-def plain(text: Line | Cell, joint: str = ", ") -> str:
+def plain(text: Line | Cell, joint: str | None = None) -> str:
     """The text without its styles.
 
     >>> plain(cell("(B, S)", "(B, 1)"))
     '(B, S), (B, 1)'
     """
     if isinstance(text, Cell):
-        return joint.join(map(plain, text))
+        return (say("joint.item") if joint is None else joint).join(map(plain, text))
     return "".join(span.text for span in text)
 
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from inspector.render.document import Block, Document, Heading, mapped, plain
+from inspector.messages import LANGUAGES, language, say
+from inspector.render.document import Block, Column, Document, Heading, mapped, plain
 from inspector.render.escape import visible
 from inspector.render.ladder import drawn
 from inspector.render.rows import in_tables
@@ -17,6 +18,7 @@ from inspector.render.svg import COLOURS, inline
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 _ASSETS = Path(__file__).parent / "assets"
 
@@ -72,6 +74,16 @@ def _title(document: Document) -> str:
     return next((plain(block.text) for block in document if isinstance(block, Heading)), "inspector")
 
 
+def _marked(column: Column) -> Markup:
+    """The classes of a cell: left is what every cell is, and a table has thousands."""
+    from markupsafe import Markup
+
+    named = " ".join(
+        filter(None, ("right" if column.align == "right" else "", "wraps" if column.rank and column.least else ""))
+    )
+    return Markup(' class="{}"').format(named) if named else Markup()
+
+
 def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -85,5 +97,9 @@ def _environment() -> Environment:
     )
     environment.globals["kind"] = lambda block: type(block).__name__
     environment.globals["drawn"] = drawn
+    environment.globals["plain"] = plain
+    environment.globals["say"] = say
+    environment.globals["marked"] = _marked
+    environment.globals["lang"] = LANGUAGES[language()]
     environment.globals["picture"] = lambda figure: Markup(inline(figure))  # noqa: S704 - it escapes its texts itself
     return environment

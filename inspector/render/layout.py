@@ -7,13 +7,16 @@ __all__ = ["GAP", "fit", "packed", "wrapped"]
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from inspector.messages import say
 from inspector.render.document import Cell, Column, Line, Span, Table, plain
 
 GAP = 2
 Measure = Callable[[str], int]
 
-# A line breaks after a space; a name that does not fit, after a dot, a slash or an underscore; a word, anywhere.
-_NAME = re.compile(r"[^ ]* +|[^ ]+")
+# A line breaks after a space and around a Chinese character, with the punctuation that belongs to it; a name that does
+# not fit, after a dot, a slash or an underscore; a word, anywhere.
+_CHINESE = "\u2e80-\u2fff\u3040-\u9fff"
+_NAME = re.compile(rf"[（“]*[{_CHINESE}][，。；：、！？）”]* *|[^ {_CHINESE}]* +|[^ {_CHINESE}]+")
 _PART = re.compile(r"[^./_]*[./_ ]+|[^./_ ]+")
 
 
@@ -25,7 +28,7 @@ def fit(table: Table, indents: Sequence[int], width: int | None, measure: Measur
     natural = _natural(table, indents, measure)
     if width is None:
         return natural
-    least = {index: _least(table.columns[index], size) for index, size in natural.items()}
+    least = {index: _least(table.columns[index], size, measure) for index, size in natural.items()}
     while _total(least) > width and (spare := _dropped_first(table.columns, least)) is not None:
         del least[spare]
     return _grown(least, natural, width) if _total(least) <= width else _squeezed(least, width)
@@ -48,16 +51,18 @@ def wrapped(text: Line, width: int, measure: Measure) -> list[Line]:
     return [*lines, _cut(text, start, end)]
 
 
-def packed(items: Cell, width: int, measure: Measure, joint: str = ", ") -> list[Line]:
+def packed(items: Cell, width: int, measure: Measure, joint: str | None = None) -> list[Line]:
     """The items joined into as few lines as fit, broken between items rather than inside one.
 
     >>> [plain(part) for part in packed(Cell(Line((Span(text),)) for text in ("B=2 batch", "S=16", "D=768")), 16, len)]
     ['B=2 batch, S=16,', 'D=768']
     """
     lines: list[Line] = []
+    joint = say("joint.item") if joint is None else joint
+    stop, blank = joint.rstrip(), joint[len(joint.rstrip()) :]
     for index, item in enumerate(items):
-        ended = item if index == len(items) - 1 else Line((*item, Span(joint.rstrip())))
-        joined = Line((*lines[-1], Span(" "), *ended)) if lines else ended
+        ended = item if index == len(items) - 1 else Line((*item, Span(stop)))
+        joined = Line((*lines[-1], Span(blank), *ended)) if lines else ended
         if lines and measure(plain(joined)) <= width:
             lines[-1] = joined
         else:
@@ -75,8 +80,8 @@ def _natural(table: Table, indents: Sequence[int], measure: Measure) -> dict[int
     return sizes
 
 
-def _least(column: Column, natural: int) -> int:
-    return natural if column.least is None else min(natural, max(column.least, len(column.title)))
+def _least(column: Column, natural: int, measure: Measure) -> int:
+    return natural if column.least is None else min(natural, max(column.least, measure(column.title)))
 
 
 def _total(widths: dict[int, int]) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Literal, NamedTuple
 
+from inspector.messages import say
 from inspector.render.document import (
     Block,
     Cell,
@@ -40,9 +41,6 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&$])")
 _NOT_IN_CODE = re.compile(r"[`|\\]")
 _PADDING = re.compile(r" {2,}\|")
 _RULE = re.compile(r"-{4,}(?=:?\|)")
-
-_WORDS = ("in words", "")
-"""Columns of sentences."""
 
 _PUNCTUATION = re.compile(r"[^\w ]|_")
 
@@ -96,7 +94,7 @@ def _block(block: Block, page: Page) -> Iterator[str]:
         case Paragraph():
             yield _lead(block.text)
         case Note():
-            lead = "> [!NOTE]\n> " if page.flavor == "github" else "> **Note** "
+            lead = "> [!NOTE]\n> " if page.flavor == "github" else f"> **{say('render.Note')}** "
             yield f"{lead}{_prose(plain(block.text))}"
         case Pairs():
             yield "\n".join(f"* **{_prose(label)}**: {_prose(plain(value))}" for label, value in block.rows)
@@ -181,7 +179,7 @@ def _title(title: Line) -> str:
 
 
 def _cell(column: Column, cell: Cell) -> str:
-    style = _prose if column.align == "right" or column.title in _WORDS else _code
+    style = _prose if column.align == "right" or column.prose else _code
     return "<br>".join(style(plain(text)) for text in cell)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 __all__ = ["text", "text_table"]
 
 from collections.abc import Iterator, Sequence
+from unicodedata import east_asian_width
 
+from inspector.messages import say
 from inspector.render.document import (
     Block,
     Column,
@@ -36,7 +38,7 @@ def text(document: Document, *, encoding: str = "utf-8") -> str:
     try:
         printed.encode(encoding)
     except UnicodeEncodeError:
-        return "\n".join(_blocks(mapped(safe, ascii_only))) + "\n"
+        return ascii_only("\n".join(_blocks(mapped(safe, ascii_only)))) + "\n"
     return printed
 
 
@@ -45,13 +47,23 @@ def text_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], style: 
     from tabulate import tabulate
 
     printed = tabulate(
-        rows,
-        headers=[column.title for column in columns],
+        [[_stretched(text) for text in row] for row in rows],
+        headers=[_stretched(column.title) for column in columns],
         tablefmt=style,
         disable_numparse=True,
         colalign=[column.align for column in columns] if rows else None,
     )
-    return [part.rstrip() for part in printed.splitlines()]
+    return [part.replace(_FILLER, "").rstrip() for part in printed.splitlines()]
+
+
+_FILLER = "\0"
+
+
+def _stretched(text: str) -> str:
+    """The text with a filler behind each character that is two cells wide, so that its length is its width."""
+    if text.isascii():
+        return text
+    return "".join(char + _FILLER if east_asian_width(char) in "WF" else char for char in text)
 
 
 def _blocks(blocks: Sequence[Block]) -> Iterator[str]:
@@ -66,10 +78,10 @@ def _block(block: Block) -> Iterator[str]:
         case Heading() | Paragraph():
             yield plain(block.text)
         case Note():
-            yield f"note  {plain(block.text)}"
+            yield f"{say('render.note')}  {plain(block.text)}"
         case Pairs():
-            lead = max((len(label) for label, _ in block.rows), default=0) + 2
-            yield from (label.ljust(lead) + plain(value) for label, value in block.rows)
+            lead = max((len(_stretched(label)) for label, _ in block.rows), default=0) + 2
+            yield from (label + " " * (lead - len(_stretched(label))) + plain(value) for label, value in block.rows)
         case Table():
             yield from _table(block)
         case Details():

@@ -6,6 +6,7 @@ __all__ = ["in_tables", "tabled"]
 
 from collections.abc import Iterator
 
+from inspector.messages import language, say
 from inspector.render.document import (
     Block,
     Cell,
@@ -52,9 +53,10 @@ def _in_tables(block: Block) -> Iterator[Block]:
 
 def tabled(rows: Rows) -> Table:
     """One line for each row: the part, then each model with how it relates to the one before."""
-    columns = [Column("part", least=18)]
+    columns = [Column(say("label.part"), least=18)]
+    columns += [Column(say("label.meaning"), rank=1, least=14, prose=True)] if language() != "en" else []
     for place, name in enumerate(rows.names):
-        columns += [Column("", least=12)] if place else []
+        columns += [Column("", least=12, prose=True)] if place else []
         columns.append(Column(name, least=14))
     return Table(tuple(columns), tuple(group for fold in rows.folds for group in _groups(fold, 1)))
 
@@ -77,11 +79,11 @@ def _groups(fold: Fold, level: int) -> Iterator[Group]:
 
 
 def _again(fold: Fold) -> Line:
-    return line(Span(fold.title, "title"), Span("  continued", "muted"))
+    return line(Span(fold.title, "title"), Span(f"  {say('label.continued')}", "muted"))
 
 
 def _row(strip: Strip) -> tuple[Cell, ...]:
-    made = [cell(strip.part), _lane(strip.lanes[0])]
+    made = [cell(strip.part), *([cell(strip.meaning)] if language() != "en" else []), _lane(strip.lanes[0])]
     for lane, marks in zip(strip.lanes[1:], strip.marks, strict=True):
         said = (line(f"{mark.sign} {mark.status}{': ' if mark.said else ''}{', '.join(mark.said)}") for mark in marks)
         made += [cell(*said), _lane(lane)]

@@ -83,7 +83,9 @@ def _shape(shape: Shape, theme: Theme | None = None) -> str:
 
 
 def _classes(shape: Shape) -> str:
-    names = [f"f-{shape.fill}" if shape.fill in COLOURS else "", f"s-{shape.stroke}" if shape.stroke else ""]
+    plain = shape.kind == "text" and shape.fill == "ink"  # as all text of a page is
+    fill = f"f-{shape.fill}" if shape.fill in COLOURS and not plain else ""
+    names = [fill, f"s-{shape.stroke}" if shape.stroke else ""]
     found = " ".join(filter(None, names))
     return f' class="{found}"' if found else ""
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from inspector.messages import say
 from inspector.render.document import (
     Block,
     Cell,
@@ -44,7 +45,7 @@ def terminal(document: Document, *, width: int | None, color: bool, encoding: st
     try:
         return _printed(safe, width, color, encoding)
     except UnicodeEncodeError:
-        return _printed(mapped(safe, ascii_only), width, color, encoding)
+        return ascii_only(_printed(mapped(safe, ascii_only), width, color, "utf-8"))
 
 
 def _printed(document: Document, width: int | None, color: bool, encoding: str) -> str:
@@ -87,7 +88,7 @@ def _block(block: Block, width: int | None) -> Iterator[Line]:
         case Paragraph():
             yield from _wrapped(block.text, width)
         case Note():
-            yield from _hanging(Span("note  ", "warning"), _wrapped(block.text, width and max(1, width - 6)))
+            yield from _hanging(*_note(block, width))
         case Pairs():
             yield from _pairs(block, width)
         case Table():
@@ -95,6 +96,13 @@ def _block(block: Block, width: int | None) -> Iterator[Line]:
         case Details():
             yield _styled(block.summary, "title")
             yield from _blocks(block.blocks, width)
+
+
+def _note(block: Note, width: int | None) -> tuple[Span, list[Line]]:
+    from rich.cells import cell_len
+
+    lead = f"{say('render.note')}  "
+    return Span(lead, "warning"), _wrapped(block.text, width and max(1, width - cell_len(lead)))
 
 
 def _pairs(block: Pairs, width: int | None) -> Iterator[Line]:
@@ -108,7 +116,7 @@ def _pairs(block: Pairs, width: int | None) -> Iterator[Line]:
 
 def _joint(items: Cell) -> Iterator[Span]:
     for index, item in enumerate(items):
-        yield from (Span(", "), *item) if index else item
+        yield from (Span(say("joint.item")), *item) if index else item
 
 
 def _hanging(first: Span, lines: Sequence[Line]) -> Iterator[Line]:
@@ -131,7 +139,7 @@ def _table(table: Table, width: int | None) -> Iterator[Line]:
         yield from _group(table, group, widths, width)
     if hidden := [column.title for index, column in enumerate(table.columns) if index not in widths]:
         yield Line()
-        yield from _wrapped(line(Span(f"no room at this width for: {', '.join(hidden)}", "muted")), width)
+        yield from _wrapped(line(Span(say("render.no room", columns=say("joint.list").join(hidden)), "muted")), width)
 
 
 def _group(table: Table, group: Group, widths: dict[int, int], width: int | None) -> Iterator[Line]:

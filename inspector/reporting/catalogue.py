@@ -9,17 +9,20 @@ from itertools import groupby
 from typing import Any
 
 import inspector
+from inspector.messages import say
 from inspector.render.document import Column, Document, Group, Heading, Note, Paragraph, Span, Table, cell, line
 from inspector.reporting import words
 from inspector.source.catalogue import Preset
 
-_COLUMNS = (
-    Column("name"),
-    Column("parameters", "right"),
-    Column("cache bytes per token", "right", rank=2),
-    Column("also known as", rank=1, least=24),
-    Column("on the Hub", rank=3),
-)
+
+def _columns() -> tuple[Column, ...]:
+    return (
+        Column(say("label.name")),
+        Column(say("label.parameters"), "right"),
+        Column(say("label.cache bytes per token"), "right", rank=2),
+        Column(say("models.aliases"), rank=1, least=24),
+        Column(say("models.hub"), rank=3),
+    )
 
 
 def document(presets: Sequence[Preset]) -> Document:
@@ -29,10 +32,10 @@ def document(presets: Sequence[Preset]) -> Document:
         for model_type, family in groupby(presets, key=lambda preset: preset.model_type)
     )
     return (
-        Heading(1, line(f"{words.counted(len(presets), 'model')} known by name")),
-        Paragraph(line("Each name is a MODEL for the other commands. No network is needed.")),
-        Table(_COLUMNS, groups),
-        Note(line("model_type:TYPE, a folder, a config.json, package.module:factory and owner/name work as well.")),
+        Heading(1, line(say("models.known", models=words.counted(len(presets), "model")))),
+        Paragraph(line(say("models.use"))),
+        Table(_columns(), groups),
+        Note(line(say("models.others"))),
     )
 
 

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from inspector.axes import AXES
+from inspector.messages import say
 from inspector.render.document import Cell, Line, Span, cell, line
+from inspector.reporting import words
 from inspector.shape_table.rows import ShapeRow, ShapeTable
 from inspector.stage_graph.tensors import Dim, TensorView
 from inspector.vocabulary import CATCH_ALL, UNKNOWN
@@ -60,8 +62,8 @@ def legend(table: ShapeTable) -> Cell:
 
 
 def _meaning(letter: str, value: int) -> Line:
-    name = f" {AXES[letter].name}" if letter in AXES else ""
-    return line(Span(f"{letter}={value:,}", _style(letter)), name)
+    name = words.meaning("axis", letter)
+    return line(Span(f"{letter}={value:,}", _style(letter)), f" {name}" if name else "")
 
 
 def _style(letter: str) -> str:
@@ -94,5 +96,5 @@ def _numbers(views: Sequence[TensorView]) -> str:
     parts = []
     for dims, count in _runs(view.dims for view in views):
         shape = "×".join(str(dim.size) for dim in dims) or "()"
-        parts.append(f"{shape} ({count} times)" if count > 1 else shape)
-    return ", ".join(parts)
+        parts.append(say("shapes.times", shape=shape, n=count) if count > 1 else shape)
+    return words.listed(parts)

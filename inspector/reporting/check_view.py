@@ -10,8 +10,9 @@ from typing import Any
 
 from inspector.alignment.parts import Part
 from inspector.comparison.held import Held, worst
-from inspector.comparison.judge import Comparison
+from inspector.comparison.judge import Comparison, Finding
 from inspector.comparison.rules import SEVERITIES
+from inspector.messages import say
 from inspector.render.budget import cut
 from inspector.render.document import (
     Block,
@@ -29,7 +30,7 @@ from inspector.render.document import (
     line,
 )
 from inspector.render.markdown import markdown
-from inspector.reporting import diff_view, words
+from inspector.reporting import diff_view, retold, words
 
 _STYLES = {"same": "good", "differs": "caution", "unanswered": "warning"}
 _FULL, _FINDINGS, _VERDICTS = 2, 1, 0
@@ -52,32 +53,34 @@ def sentence(held: Held) -> str:
     """
     found = held.comparison
     if found is None:
-        return f"Could not answer: {held.error.what if held.error else 'nothing was compared'}."
+        return say("check.could not", why=held.error.what if held.error else say("check.nothing compared"))
     if held.updated:
-        return f"{held.lock} is written anew: {_counted(held) or 'nothing differed'}."
+        return say("check.updated", lock=held.lock, findings=_counted(held) or say("check.nothing differed"))
     then, now = found.names
     if now.endswith(" now"):
-        then, now = "as locked", now.removesuffix(" now")
+        then, now = say("check.as locked"), now.removesuffix(" now")
     if held.failing:
-        return f"{now} is not {then}: {_counted(held)}."
+        return say("check.is not", now=now, then=then, findings=_counted(held))
     if held.verdict == "same":
-        return f"{now} is {then}: {_parts(found)}."
-    said = f"{_counted(held)}, none that is {held.fail_on} or worse" if held.findings else "no finding"
-    return f"{now} is {then} in all that counts: {_parts(found)}; {said}."
+        return say("check.is", now=now, then=then, parts=_parts(found))
+    none = say("check.none failing", findings=_counted(held), severity=held.fail_on)
+    said = none if held.findings else say("check.no finding")
+    return say("check.all that counts", now=now, then=then, parts=_parts(found), findings=said)
 
 
 def _counted(held: Held) -> str:
     counts = Counter(finding.severity for finding in held.findings)
     said = [f"{counts[severity]:,} {severity}" for severity in SEVERITIES if counts[severity]]
-    return f"{' and '.join(said)} finding{'' if len(held.findings) == 1 else 's'}" if said else ""
+    one = "one" if len(held.findings) == 1 else "many"
+    return say(f"check.{one}", findings=say("joint.and").join(said)) if said else ""
 
 
 def _parts(found: Comparison) -> str:
     counts = found.statuses
-    said = [f"{counts['same']:,} of {len(found.rows):,} parts are the same"]
-    said += [f"{counts['renamed']:,} only renamed"] if counts["renamed"] else []
-    said += [f"{counts['re-expressed']:,} written otherwise"] if counts["re-expressed"] else []
-    return ", ".join(said)
+    said = [say("check.same", same=f"{counts['same']:,}", all=f"{len(found.rows):,}")]
+    said += [say("check.renamed", n=f"{counts['renamed']:,}")] if counts["renamed"] else []
+    said += [say("check.otherwise", n=f"{counts['re-expressed']:,}")] if counts["re-expressed"] else []
+    return words.listed(said)
 
 
 # one lock
@@ -90,7 +93,7 @@ def _one(held: Held, level: int, every: bool, detail: int) -> Iterator[Block]:
     if found is None:
         yield from (Paragraph(line(text)) for text in _reasons(held))
         return
-    yield from (Paragraph(line(finding.sentence)) for finding in held.findings if finding.severity == "breaking")
+    yield from (Paragraph(line(each.sentence)) for each in retold.findings(found, _worst(held)))
     yield Pairs(tuple(_figures(held, found)))
     if detail == _VERDICTS:
         return
@@ -102,6 +105,10 @@ def _one(held: Held, level: int, every: bool, detail: int) -> Iterator[Block]:
         yield block._replace(level=block.level + level - 1) if isinstance(block, Heading) else block
 
 
+def _worst(held: Held) -> list[Finding]:
+    return [finding for finding in held.findings if finding.severity == "breaking"]
+
+
 def _reasons(held: Held) -> tuple[str, ...]:
     return tuple(text for text in (held.error.why, held.error.hint) if text) if held.error else ()
 
@@ -110,18 +117,20 @@ def _figures(held: Held, found: Comparison) -> Iterator[tuple[str, Cell]]:
     assert held.then is not None
     assert held.now is not None
     yield (
-        "model",
-        cell(f"{held.now.record.model.class_name}, {words.counted(held.now.record.model.parameters, 'parameter')}"),
+        say("label.model"),
+        cell(words.described(held.now.record.model, kind=False)),
     )
     then, now = dict(held.then.record.tool), dict(held.now.record.tool)
-    yield "locked with", cell(*(f"{name} {version}" for name, version in then.items()))
-    yield "checked with", cell(*(_version(name, version, then) for name, version in now.items()))
+    yield say("check.locked with"), cell(*(f"{name} {version}" for name, version in then.items()))
+    yield say("check.checked with"), cell(*(_version(name, version, then) for name, version in now.items()))
     run = held.then.record.scenario
-    graph = f"{'one step of ' if run.mode == 'decode' and run.seq == 1 else ''}{run.mode}"
-    yield "run", cell(graph, f"{run.attention} attention", run.dtype)
+    step = run.mode == "decode" and run.seq == 1
+    graph = say("check.one step", mode=run.mode) if step else run.mode
+    yield say("label.run"), cell(graph, say("run.attention", attention=run.attention), run.dtype)
     counts = [(diff_view.SIGNS[status], status, count) for status, count in found.statuses.items() if count]
-    yield "rows", cell(*(f"{sign} {count} {status}" for sign, status, count in counts))
-    yield "fails on", cell(f"a finding that is {held.fail_on}{'' if held.fail_on == 'breaking' else ' or worse'}")
+    yield say("label.rows"), cell(*(f"{sign} {count} {status}" for sign, status, count in counts))
+    least = "check.breaking" if held.fail_on == "breaking" else "check.or worse"
+    yield say("check.fails on"), cell(say(least, severity=held.fail_on))
 
 
 def _version(name: str, version: str, then: dict[str, str]) -> Span:
@@ -137,14 +146,18 @@ def _renamed(found: Comparison, level: int) -> Iterator[Block]:
     rows = [row for row in found.rows if row.status == "renamed"]
     if not rows:
         return
-    columns = (Column("part", least=18), Column("as locked", least=18), Column("now", least=18))
+    columns = (
+        Column(say("label.part"), least=18),
+        Column(say("check.as locked"), least=18),
+        Column(say("check.now"), least=18),
+    )
     lines = tuple((cell(row.parts[0].name), _module(row.a[0]), _module(row.b[0])) for row in rows)
-    yield Heading(level, line("renamed, which changes nothing"))
+    yield Heading(level, line(say("check.only renamed")))
     yield Table(columns, (Group(line(), 1, lines),))
 
 
 def _module(part: Part) -> Cell:
-    return cell(part.module or Span("the model itself", "muted"))
+    return cell(part.module or Span(say("check.itself"), "muted"))
 
 
 # several locks
@@ -156,10 +169,10 @@ def _several(held: Sequence[Held], every: bool, detail: int) -> Iterator[Block]:
     said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
     yield Paragraph(line(Span(said, "warning" if worst(held) else "good")))
     columns = (
-        Column("lock", least=16),
-        Column("model", rank=2, least=12),
-        Column("verdict"),
-        Column("in words", least=24),
+        Column(say("check.lock"), least=16),
+        Column(say("label.model"), rank=2, least=12),
+        Column(say("label.verdict")),
+        Column(say("label.in words"), least=24, prose=True),
     )
     rows = tuple(
         (cell(one.lock), cell(one.name), cell(Span(_outcome(one), _STYLES[one.verdict])), cell(sentence(one)))
@@ -192,8 +205,8 @@ def summary(held: Sequence[Held], max_bytes: int) -> str:
 
 def _left_out(detail: int) -> Iterator[Block]:
     if detail != _FULL:
-        left = "rows" if detail == _FINDINGS else "rows and findings"
-        yield Note(line(f"There is no room for {left} here: `inspector check --format markdown` prints them."))
+        left = say("check.left rows" if detail == _FINDINGS else "check.left both")
+        yield Note(line(say("check.no room", left=left)))
 
 
 def envelope(held: Sequence[Held], tool: dict[str, str]) -> dict[str, Any]:

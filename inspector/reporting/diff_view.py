@@ -11,9 +11,11 @@ from typing import Any
 
 from inspector.alignment.parts import Part, Side
 from inspector.axes import AXES
-from inspector.comparison.changes import Row, text
+from inspector.comparison.changes import Row
 from inspector.comparison.judge import Comparison, Finding
 from inspector.comparison.rules import SEVERITIES
+from inspector.comparison.wording import said
+from inspector.messages import again, say
 from inspector.render.document import (
     Block,
     Cell,
@@ -30,7 +32,7 @@ from inspector.render.document import (
     cell,
     line,
 )
-from inspector.reporting import words
+from inspector.reporting import retold, words
 from inspector.stage_graph.fields import model_fields
 
 SIGNS = {
@@ -53,29 +55,30 @@ def document(found: Comparison, findings: Sequence[Finding], rows: Sequence[Row]
 
 
 def _blocks(found: Comparison, findings: Sequence[Finding], rows: Sequence[Row], every: bool) -> Iterator[Block]:
-    yield Heading(1, line(f"{found.names[0]} and {found.names[1]}"))
+    findings = retold.findings(found, findings)
+    yield Heading(1, line(words.joined(retold.names(found))))
     yield from (Paragraph(line(sentence)) for sentence in _headline(found, findings))
     yield Pairs(tuple(_figures(found)))
     if findings:
-        yield Heading(2, line("findings"))
+        yield Heading(2, line(say("diff.findings")))
         yield _findings(found, findings)
     if rows:
-        yield Heading(2, line("side by side"))
+        yield Heading(2, line(say("diff.side by side")))
         yield _rows(found, rows, every)
-    yield from (Note(line(note)) for note in dict.fromkeys((*found.a.notes, *found.b.notes)))
+    yield from (Note(line(note)) for note in words.notes(dict.fromkeys((*found.a.notes, *found.b.notes))))
 
 
 def _headline(found: Comparison, findings: Sequence[Finding]) -> list[str]:
     """What a learner reads first: another function before other sizes, and at the end how much is alike."""
-    said = [finding.sentence for finding in findings if finding.severity == "breaking"]
-    return [*said, found.sentences[-1]]
+    worst = [finding.sentence for finding in findings if finding.severity == "breaking"]
+    return [*worst, retold.summary(found)]
 
 
 def _figures(found: Comparison) -> Iterator[tuple[str, Cell]]:
     for label, key in (
-        ("parameters", "parameters"),
-        ("FLOPs of this run", "flops"),
-        ("cache bytes per token", "cache_bytes_per_token"),
+        (say("label.parameters"), "parameters"),
+        (say("label.FLOPs of this run"), "flops"),
+        (say("label.cache bytes per token"), "cache_bytes_per_token"),
     ):
         values = [side.figures.get(key) for side in (found.a, found.b)]
         if any(values):
@@ -83,35 +86,36 @@ def _figures(found: Comparison) -> Iterator[tuple[str, Cell]]:
                 label,
                 cell(
                     *(
-                        f"{name} {f'{value:,}' if value else 'none'}"
-                        for name, value in zip(found.names, values, strict=True)
+                        f"{name} {f'{value:,}' if value else say('diff.none')}"
+                        for name, value in zip(retold.names(found), values, strict=True)
                     )
                 ),
             )
     letters = dict.fromkeys((*found.a.sizes, *found.b.sizes))
-    yield "axes", cell(*(_size(letter, found) for letter in AXES if letter in letters))
+    yield say("label.axes"), cell(*(_size(letter, found) for letter in AXES if letter in letters))
     counts = [(SIGNS[status], status, count) for status, count in found.statuses.items() if count]
-    yield "rows", cell(*(f"{sign} {count} {status}" for sign, status, count in counts))
-    yield "aligned", cell(f"{100 * found.aligned:.1f} % of the parts found a counterpart, or a finding says why not")
+    yield say("label.rows"), cell(*(f"{sign} {count} {status}" for sign, status, count in counts))
+    yield say("diff.aligned"), cell(say("diff.share", share=f"{100 * found.aligned:.1f}"))
 
 
 def _size(letter: str, found: Comparison) -> Line:
-    sizes = [" and ".join(f"{size:,}" for size in side.sizes.get(letter, ())) or "–" for side in (found.a, found.b)]
-    said = sizes[0] if sizes[0] == sizes[1] else " | ".join(sizes)
-    return line(Span(f"{letter}={said}", letter), f" {AXES[letter].name}")
+    sizes = [
+        say("joint.and").join(f"{size:,}" for size in side.sizes.get(letter, ())) or "–" for side in (found.a, found.b)
+    ]
+    both = sizes[0] if sizes[0] == sizes[1] else " | ".join(sizes)
+    return line(Span(f"{letter}={both}", letter), f" {words.meaning('axis', letter)}")
 
 
 def _findings(found: Comparison, findings: Sequence[Finding]) -> Table:
     columns = (
-        Column("rule", least=16),
-        Column(found.names[0], rank=2, least=12),
-        Column(found.names[1], rank=2, least=12),
-        Column("in words", least=30),
-        Column("fingerprint", rank=4),
+        Column(say("label.rule"), least=16),
+        *(Column(name, rank=2, least=12) for name in retold.names(found)),
+        Column(say("label.in words"), least=30, prose=True),
+        Column(say("label.fingerprint"), rank=4),
     )
     groups = tuple(
-        Group(line(Span(severity, "title"), Span(f"  {meaning}", "muted")), 1, tuple(map(_finding, chosen)))
-        for severity, meaning in SEVERITIES.items()
+        Group(words.severity(severity), 1, tuple(map(_finding, chosen)))
+        for severity in SEVERITIES
         if (chosen := [finding for finding in findings if finding.severity == severity])
     )
     return Table(columns, groups)
@@ -120,8 +124,8 @@ def _findings(found: Comparison, findings: Sequence[Finding]) -> Table:
 def _finding(finding: Finding) -> tuple[Cell, ...]:
     return (
         cell(finding.rule),
-        cell(text(finding.a)),
-        cell(text(finding.b)),
+        cell(said(finding.a)),
+        cell(said(finding.b)),
         cell("" if finding.severity == "breaking" else finding.sentence),  # said above, first of all
         cell(Span(finding.fingerprint, "muted")),
     )
@@ -129,11 +133,10 @@ def _finding(finding: Finding) -> tuple[Cell, ...]:
 
 def _rows(found: Comparison, rows: Sequence[Row], every: bool) -> Table:
     columns = (
-        Column("part", least=18),
-        Column("status", least=14),
-        Column(found.names[0], least=14),
-        Column(found.names[1], least=14),
-        Column("why", rank=5, least=24),
+        Column(say("label.part"), least=18),
+        Column(say("label.status"), least=14),
+        *(Column(name, least=14) for name in retold.names(found)),
+        Column(say("label.why"), rank=5, least=24),
     )
     groups = tuple(
         Group(_title(found, scopes), 1, tuple(_lines(list(inside), every)))
@@ -146,18 +149,15 @@ def _scopes(row: Row) -> tuple[tuple[str, str], ...]:
     return tuple((scope.place, scope.text) if scope else ("", "") for scope in row.scopes)
 
 
-_PLACES = {"stem": "before the blocks", "head": "after the blocks"}
-
-
 def _title(found: Comparison, scopes: tuple[tuple[str, str], ...]) -> Line:
     place = next(place for place, _ in scopes if place)
     if place != "block":
-        return line(Span(_PLACES[place], "title"))
+        return line(Span(say(f"place.{place}"), "title"))
     spans = [
-        f"{name}: {words.layers(span)}" if span else f"{name}: no such block"
-        for name, (_, span) in zip(found.names, scopes, strict=True)
+        f"{name}: {words.layers(span) if span else say('diff.no such block')}"
+        for name, (_, span) in zip(retold.names(found), scopes, strict=True)
     ]
-    return line(Span("block", "title"), Span(f"  {' | '.join(spans)}", "muted"))
+    return line(Span(say("diff.block"), "title"), Span(f"  {' | '.join(spans)}", "muted"))
 
 
 def _lines(rows: Sequence[Row], every: bool) -> Iterator[tuple[Cell, ...]]:
@@ -172,8 +172,8 @@ def _lines(rows: Sequence[Row], every: bool) -> Iterator[tuple[Cell, ...]]:
             continue
         names = dict.fromkeys(row.parts[0].role for row in folded)
         signs = " ".join(dict.fromkeys(SIGNS[row.status] for row in folded))
-        said = (f"{len(folded)} parts", f"{signs} equal", ", ".join(names), "", "")
-        yield tuple(cell(Span(text, "muted")) for text in said)
+        told = (say("diff.parts", n=len(folded)), say("diff.equal", signs=signs), ", ".join(names), "", "")
+        yield tuple(cell(Span(text, "muted")) for text in told)
 
 
 def _short(row: Row) -> str:
@@ -189,12 +189,12 @@ def _line(row: Row) -> tuple[Cell, ...]:
         cell(Span(f"{SIGNS[row.status]} {row.status}", style), *map(_change, row.changes)),
         _side(row.a),
         _side(row.b),
-        cell(Span(row.reason, "muted")),
+        cell(Span(again(row.reason, "reason"), "muted")),
     )
 
 
 def _change(change: Any) -> str:
-    return f"{change.name} {text(change.a)} → {text(change.b)}"
+    return f"{change.name} {said(change.a)} → {said(change.b)}"
 
 
 def _side(parts: Sequence[Part]) -> Cell:
@@ -205,14 +205,14 @@ def _side(parts: Sequence[Part]) -> Cell:
 
 
 def _stage(part: Part, *, alone: bool) -> Iterator[Span]:
-    said = part.role if not alone else ""
+    named = part.role if not alone else ""
     calls = part.spelling.replace(" ", ", ")
-    if said:
-        yield Span(f"{said}{f' {part.operand}' if part.operand and not said.startswith(part.operand) else ''}: ")
+    if named:
+        yield Span(f"{named}{f' {part.operand}' if part.operand and not named.startswith(part.operand) else ''}: ")
     yield (
         Span(calls if len(calls) <= 32 else f"{calls[:30]}…")
         if calls
-        else Span("views only" if not part.idle else "idle", "muted")
+        else Span(say("diff.views only" if not part.idle else "diff.idle"), "muted")
     )
     if part.shapes:
         yield Span(" ")
@@ -240,7 +240,7 @@ def envelope(
         "tool": tool,
         "models": [_model(found.a), _model(found.b)],
         "rows": [_row(row) for row in rows],
-        "findings": [asdict(finding) for finding in findings],
+        "findings": [_told(finding) for finding in findings],
         "summary": {
             **found.statuses,
             "aligned": round(found.aligned, 6),
@@ -248,6 +248,11 @@ def envelope(
             "sentences": list(found.sentences),
         },
     }
+
+
+def _told(finding: Finding) -> dict[str, Any]:
+    """Its place is part of its sentence."""
+    return {name: value for name, value in asdict(finding).items() if name != "place"}
 
 
 def _model(side: Side) -> dict[str, Any]:

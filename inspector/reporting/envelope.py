@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["combined", "records", "shapes"]
+__all__ = ["combined", "model_entry", "records", "shapes", "signature_fields"]
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from inspector.shape_table.rows import ShapeRow, ShapeSummary, ShapeTable
+from inspector.shape_table.signatures import Signature
 from inspector.stage_graph.fields import model_fields, tensor_fields
 from inspector.stage_graph.tensors import TensorView
 
@@ -21,7 +22,7 @@ def shapes(tables: Sequence[ShapeTable]) -> dict[str, Any]:
     return {
         "schema": "inspector/shapes/1",
         "tool": dict(tables[0].tool),
-        "models": [_model(table) for table in tables],
+        "models": [model_entry(table) for table in tables],
         "rows": [_row(row, index) for index, table in enumerate(tables) for row in table.rows],
         "summary": asdict(combined([table.summary for table in tables])),
     }
@@ -47,7 +48,8 @@ def records(tables: Sequence[ShapeTable]) -> list[dict[str, object]]:
     return [_record(table, row) for table in tables for row in table.rows]
 
 
-def _model(table: ShapeTable) -> dict[str, Any]:
+def model_entry(table: ShapeTable) -> dict[str, Any]:
+    """What is said of a model and of its whole run."""
     return {
         **model_fields(table.model, table.scenario),
         "axes": dict(table.axes),
@@ -78,7 +80,15 @@ def _row(row: ShapeRow, model: int) -> dict[str, Any]:
         "flops": row.flops,
         "ops": list(row.ops),
         "attributes": dict(row.attributes),
+        "signature": signature_fields(row.signature),
     }
+
+
+def signature_fields(signature: Signature | None) -> dict[str, Any] | None:
+    """The axes of a product, in words and one by one; None for what is none."""
+    if signature is None:
+        return None
+    return {"text": signature.text, "flops": signature.formula, **signature._asdict()}
 
 
 def _record(table: ShapeTable, row: ShapeRow) -> dict[str, object]:
@@ -95,6 +105,7 @@ def _record(table: ShapeTable, row: ShapeRow) -> dict[str, object]:
         "module": row.module,
         **_tensors("input", row.inputs),
         **_tensors("output", row.outputs),
+        "signature": row.signature.text if row.signature else "",
         "parameters": row.parameters,
         "flops": row.flops,
     }

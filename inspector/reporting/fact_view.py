@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from inspector.fact_sheet.facts import Fact, FactSheet
+from inspector.messages import again, say
 from inspector.records import Plain
 from inspector.render.document import (
     Block,
@@ -28,25 +29,23 @@ from inspector.render.document import (
 from inspector.reporting import words
 from inspector.stage_graph.fields import model_fields
 from inspector.stage_graph.record import GraphFact
-from inspector.vocabulary import SECTIONS
 
-_COLUMNS = (
-    Column("fact", least=16),
-    Column("value", least=16),
-    Column("claim", least=14),
-    Column("what shows it", rank=1, least=16),
-    Column("who claims it", rank=2, least=18),
-)
+
+def _columns() -> tuple[Column, ...]:
+    """The titles; where ids are foreign words, what they mean stands beside them."""
+    return (
+        Column(say("label.fact"), least=16),
+        *([Column(say("label.meaning"), rank=1, least=16, prose=True)] if words.glossed() else []),
+        Column(say("facts.value"), least=16),
+        Column(say("facts.claim"), least=14),
+        Column(say("facts.shows"), rank=1, least=16),
+        Column(say("facts.claims"), rank=2, least=18),
+    )
+
 
 _SHARES = "cost.flops."
-_HEADS = {
-    "model": "the model as a whole",
-    "norm": "the norms",
-    "position": "how positions enter",
-    "bias": "which projections add a bias",
-    "cache": "what the KV cache stores",
-    "cost": "what this run costs",
-}
+_HEADS = ("model", "norm", "position", "bias", "cache", "cost")
+"""Groups of facts that are named otherwise than sections of a graph, or are about more than one."""
 
 
 def document(sheet: FactSheet) -> Document:
@@ -56,15 +55,14 @@ def document(sheet: FactSheet) -> Document:
 
 def _header(sheet: FactSheet) -> Iterator[Block]:
     model = sheet.model
-    kind = f" ({model.model_type})" if model.model_type else ""
     yield Heading(1, line(model.name or model.class_name))
-    yield Paragraph(line(f"{model.class_name}{kind}, {words.counted(model.parameters, 'parameter')}"))
+    yield Paragraph(line(words.described(model)))
     held = sum(fact.agrees is True for fact in sheet.facts)
     tried = sum(fact.probed is True for fact in sheet.facts)
-    summary = [f"{words.counted(held, 'claim')} met", f"{words.counted(len(sheet.conflicts), 'conflict')}"]
+    summary = [say("facts.met", claims=words.counted(held, "claim")), words.counted(len(sheet.conflicts), "conflict")]
     if tried:
-        summary.append(f"{words.counted(tried, 'fact')} confirmed by experiment")
-    yield Pairs((("run", cell(*words.scenario(sheet.scenario))), ("facts", cell(*summary))))
+        summary.append(say("facts.confirmed", facts=words.counted(tried, "fact")))
+    yield Pairs(((say("label.run"), cell(*words.scenario(sheet.scenario))), (say("label.facts"), cell(*summary))))
 
 
 def _conflicts(sheet: FactSheet) -> Iterator[Block]:
@@ -76,12 +74,12 @@ def _conflicts(sheet: FactSheet) -> Iterator[Block]:
 def _complaint(fact: Fact) -> str:
     """What was executed, and who says otherwise."""
     where = f" ({words.layers(fact.layers)})" if fact.layers[:1].isdigit() else ""
-    said = f"{fact.id}{where} is {text(fact)}"
+    said = say("facts.is", fact=f"{fact.id}{where}", value=text(fact))
     if fact.agrees is False and fact.claim is not None:
-        said += f", but {fact.claim[0]} says {_value(fact.claim[1])}"
+        said += say("facts.but", where=fact.claim[0], value=_value(fact.claim[1]))
     if fact.probed is False:
-        tried = "; ".join(f"{name}: {_value(value)}" for name, value in fact.evidence.probes)
-        said += f", but an experiment says otherwise ({tried})"
+        tried = [f"{again(name, 'probe')}: {_value(value)}" for name, value in fact.evidence.probes]
+        said += say("facts.otherwise", tried=say("joint.reason").join(tried))
     return said
 
 
@@ -90,11 +88,11 @@ def _table(sheet: FactSheet) -> Table:
     for fact in sheet.facts:
         if not fact.id.startswith(_SHARES):
             groups.setdefault(fact.id.partition(".")[0], []).append(_row(fact))
-    return Table(_COLUMNS, tuple(Group(_title(name), 1, tuple(rows)) for name, rows in groups.items()))
+    return Table(_columns(), tuple(Group(_title(name), 1, tuple(rows)) for name, rows in groups.items()))
 
 
 def _title(section: str) -> Any:
-    meaning = _HEADS.get(section) or SECTIONS.get(section, "")
+    meaning = say(f"fact_group.{section}") if section in _HEADS else words.meaning("section", section)
     return line(Span(section, "title"), Span(f"  {meaning}" if meaning else "", "muted"))
 
 
@@ -104,6 +102,7 @@ def _row(fact: Fact) -> tuple[Cell, ...]:
     shown = fact.evidence.shown.split(", ") if fact.evidence.shown else []
     return (
         cell(line(name, Span(f"  {about}" if about else "", "muted"))),
+        *([cell(words.meaning("fact_meaning", fact.id))] if words.glossed() else []),
         cell(line(Span(text(fact), "warning" if fact.conflict else ""))),
         _verdict(fact),
         cell(*(line(Span(part, "muted")) for part in shown)),
@@ -115,9 +114,9 @@ def _verdict(fact: Fact) -> Cell:
     """What is claimed where it is not the value, and whether an experiment came to the same."""
     if fact.conflict:
         other = f": {_value(fact.claim[1])}" if fact.agrees is False and fact.claim else ""
-        return cell(line(Span(f"CONFLICT{other}", "warning")))
-    said = "agrees" if fact.agrees else f"({_value(fact.claim[1])})" if fact.claim else ""
-    return cell(line(Span(", ".join(filter(None, (said, "probed" if fact.probed else ""))), "muted")))
+        return cell(line(Span(f"{say('facts.CONFLICT')}{other}", "warning")))
+    said = say("facts.agrees") if fact.agrees else f"({_value(fact.claim[1])})" if fact.claim else ""
+    return cell(line(Span(", ".join(filter(None, (said, say("facts.probed") if fact.probed else ""))), "muted")))
 
 
 def text(fact: Fact | GraphFact) -> str:
@@ -151,22 +150,22 @@ def _several(values: tuple[Plain, ...]) -> str:
         else:
             runs.append((said, 1))
     shown = [said if count == 1 else f"{count} {said}" for said, count in runs]
-    return ", ".join(shown if len(shown) <= 8 else [*shown[:6], f"... {len(shown) - 6} more"])
+    return ", ".join(shown if len(shown) <= 8 else [*shown[:6], say("facts.more", n=len(shown) - 6)])
 
 
 def _footer(sheet: FactSheet) -> Iterator[Block]:
     shares = [fact for fact in sheet.facts if fact.id.startswith(_SHARES)]
     if shares:
-        yield Details(line("where the FLOPs go"), (_costs(shares),))
+        yield Details(line(say("facts.where")), (_costs(shares),))
     if sheet.unanswered:
-        yield Heading(2, line("unanswered"))
-        yield from (Note(line(f"{fact}: {reason}")) for fact, reason in sheet.unanswered)
-    yield from (Note(line(note)) for note in sheet.notes)
+        yield Heading(2, line(say("facts.unanswered")))
+        yield from (Note(line(f"{fact}: {again(reason, 'note')}")) for fact, reason in sheet.unanswered)
+    yield from (Note(line(note)) for note in words.notes(sheet.notes))
 
 
 def _costs(shares: Sequence[Fact]) -> Table:
     total = sum(fact.value for fact in shares if isinstance(fact.value, int)) or 1
-    columns = (Column("part", least=18), Column("FLOPs", "right"), Column("of all", "right"))
+    columns = (Column(say("label.part"), least=18), Column("FLOPs", "right"), Column(say("facts.of all"), "right"))
     rows = tuple(
         (
             cell(fact.id.removeprefix(_SHARES)),

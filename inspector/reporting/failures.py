@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["Trouble", "blocks", "complaint", "headline", "said", "troubles"]
+__all__ = ["Trouble", "blocks", "complaint", "headline", "lines", "said", "troubles"]
 
 import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from inspector.messages import again, say
 from inspector.records import Plain
 from inspector.render.document import Block, Cell, Heading, Pairs, Span, cell, line, plain
 from inspector.render.ladder import figure
@@ -39,30 +40,48 @@ def troubles(rows: Sequence[Row]) -> list[Trouble]:
 
 def headline(row: Row) -> str:
     """A failure in one line: the stage, and the first thing that is wrong with it."""
-    return f"{row.where}: {row.culprit.partition('; ')[0]}" if row.culprit else row.where
+    where = words.stage(row.where)
+    return f"{where}: {again(row.culprit.partition('; ')[0], 'culprit', 'note')}" if row.culprit else where
+
+
+def lines(report: Report) -> tuple[str, ...]:
+    """Each part that fails in one line."""
+    return tuple(headline(trouble.row) for trouble in troubles(report.failures))
 
 
 def blocks(trouble: Trouble) -> Iterator[Block]:
     """One failing stage as a heading and a list."""
     row = trouble.row
-    also = f"  likewise in layer{'s' if len(trouble.layers) > 1 else ''} {span(trouble.layers)}"
-    yield Heading(3, line(Span(row.where, "warning"), Span(also if trouble.layers else "", "muted")))
+    also = f"  {say('failure.likewise', layers=words.layers(span(trouble.layers)))}" if trouble.layers else ""
+    yield Heading(3, line(Span(words.stage(row.where), "warning"), Span(also, "muted")))
     yield Pairs(tuple((label, value) for label, value in _pairs(row) if value))
 
 
 def _pairs(row: Row) -> Iterator[tuple[str, Cell]]:
-    yield "what is wrong", cell(row.culprit)
+    yield say("failure.what is wrong"), cell(again(row.culprit, "culprit", "note"))
     yield (
-        "required",
+        say("failure.required"),
         cell(*(f"{one.name} {_value(one.claimed)} ({one.where})" for one in row.attributes if one.differs)),
     )
-    yield "came", cell(*(f"{one.name} {_value(one.executed)}" for one in row.attributes if one.differs))
-    yield "wired to", cell(*(f"{link.argument or 'an input'}: {link.executed}" for link in row.wiring if link.broken))
-    yield "claimed", cell(*(f"{link.argument or 'an input'}: {link.claimed}" for link in row.wiring if link.broken))
+    yield say("failure.came"), cell(*(f"{one.name} {_value(one.executed)}" for one in row.attributes if one.differs))
+    yield (
+        say("failure.wired to"),
+        cell(*(f"{link.argument or say('failure.an input')}: {link.executed}" for link in row.wiring if link.broken)),
+    )
+    yield (
+        say("failure.claimed"),
+        cell(*(f"{link.argument or say('failure.an input')}: {link.claimed}" for link in row.wiring if link.broken)),
+    )
     if row.check is not None and row.check.worst is not None:
-        yield "values", cell(*said(row.check.worst, row.check.rho))
-    yield "looks like", cell(row.looks_like)
-    yield "module", cell(f"{row.module}{f', {row.dtype}' if row.dtype else ''}" if row.module else "")
+        yield say("label.values"), cell(*said(row.check.worst, row.check.rho))
+    yield say("failure.looks like"), cell(_likely(row.looks_like))
+    yield say("label.module"), cell(f"{row.module}{f', {row.dtype}' if row.dtype else ''}" if row.module else "")
+
+
+def _likely(mistake: str) -> str:
+    """A known mistake by its name, and what it is where the reader cannot see that in the name."""
+    meaning = words.mistake(mistake)
+    return f"{mistake}{say('joint.meant', meaning=meaning)}" if meaning else mistake
 
 
 def said(worst: Worst, rho: float) -> tuple[str, ...]:
@@ -75,9 +94,11 @@ def said(worst: Worst, rho: float) -> tuple[str, ...]:
     """
     share = 100 * worst.over / worst.elements if worst.elements else 0.0
     far = abs(worst.got - worst.expected)
-    off = f", off by {far:.3g}" if math.isfinite(far) else ""
-    found = f"got {worst.got:.6g}, expected {worst.expected:.6g}{off}, allowed {worst.allowed:.3g} (rho {figure(rho)})"
-    return f"{worst.over:,} of {worst.elements:,} differ ({share:.1f} %)", f"worst at {worst.place}: {found}"
+    off = say("failure.off by", off=f"{far:.3g}") if math.isfinite(far) else ""
+    pair = {"got": f"{worst.got:.6g}", "expected": f"{worst.expected:.6g}", "off": off}
+    limit = {"allowed": f"{worst.allowed:.3g}", "rho": figure(rho), "place": worst.place}
+    counts = {"n": f"{worst.over:,}", "all": f"{worst.elements:,}", "share": f"{share:.1f}"}
+    return say("failure.differ", **counts), say("failure.worst", **pair, **limit)
 
 
 def _value(value: Plain) -> str:
@@ -114,4 +135,6 @@ def _text(trouble: Trouble) -> Iterator[str]:
     row = trouble.row
     also = f", and likewise in {words.counted(len(trouble.layers), 'more layer')}" if trouble.layers else ""
     yield f"  {row.where}{f' ({row.module})' if row.module else ''}{also}"
-    yield from (f"    {label}: {plain(value)}" for label, value in _pairs(row) if value and label != "module")
+    yield from (
+        f"    {label}: {plain(value)}" for label, value in _pairs(row) if value and label != say("label.module")
+    )

@@ -7,6 +7,7 @@ __all__ = ["document", "records"]
 from collections.abc import Iterator
 from itertools import groupby
 
+from inspector.messages import say
 from inspector.render.document import (
     Block,
     Cell,
@@ -26,14 +27,16 @@ from inspector.reporting import cells, words
 from inspector.reporting.exports.words import block_title
 from inspector.stage_graph.record import GraphEdge, GraphNode, GraphRecord
 
-_COLUMNS = (
-    Column("part", least=18),
-    Column("reads", least=20),
-    Column("output", least=18),
-    Column("op", rank=1, least=10),
-    Column("parameters", "right", rank=2),
-    Column("module", rank=3, least=22),
-)
+
+def _columns() -> tuple[Column, ...]:
+    return (
+        Column(say("label.part"), least=18),
+        Column(say("label.reads"), least=20),
+        Column(say("label.output"), least=18),
+        Column(say("label.op"), rank=1, least=10),
+        Column(say("label.parameters"), "right", rank=2),
+        Column(say("label.module"), rank=3, least=22),
+    )
 
 
 def document(record: GraphRecord) -> Document:
@@ -43,20 +46,19 @@ def document(record: GraphRecord) -> Document:
 
 def _blocks(record: GraphRecord) -> Iterator[Block]:
     model = record.model
-    kind = f" ({model.model_type})" if model.model_type else ""
-    yield Heading(1, line(f"graph of {model.name or model.class_name}"))
-    yield Paragraph(line(f"{model.class_name}{kind}, {words.counted(model.parameters, 'parameter')}"))
+    yield Heading(1, line(say("graph.of", name=model.name or model.class_name)))
+    yield Paragraph(line(words.described(model)))
     sizes = (words.counted(len(record.nodes), "node"), words.counted(len(record.edges), "edge"))
-    rows = [("run", cell(*words.scenario(record.scenario))), ("graph", cell(*sizes))]
-    rows += [("blocks", cell(record.pattern))] if record.pattern else []
+    rows = [(say("label.run"), cell(*words.scenario(record.scenario))), (say("label.graph"), cell(*sizes))]
+    rows += [(say("label.blocks"), cell(record.pattern))] if record.pattern else []
     yield Pairs(tuple(rows))
-    yield Table(_COLUMNS, tuple(_groups(record)))
-    yield from (Note(line(text)) for text in record.notes)
+    yield Table(_columns(), tuple(_groups(record)))
+    yield from (Note(line(text)) for text in words.notes(record.notes))
 
 
 def _groups(record: GraphRecord) -> Iterator[Group]:
     for block, nodes in groupby(record.nodes, key=lambda node: node.block):
-        title = "outside the blocks" if block is None else block_title(record.blocks[block])
+        title = say("graph.outside") if block is None else block_title(record.blocks[block])
         yield Group(line(Span(title, "title")), 1, tuple(_row(record, node) for node in nodes))
 
 
@@ -85,7 +87,7 @@ def _reads(record: GraphRecord, node: GraphNode) -> Cell:
 def _source(record: GraphRecord, edge: GraphEdge) -> str:
     source = record.node(edge.source)
     which = f" #{edge.output}" if len(source.outputs) > 1 else ""
-    back = (" (block before)" if edge.stream else " (earlier block)") if edge.between else ""
+    back = say("graph.block before" if edge.stream else "graph.earlier block") if edge.between else ""
     return f"{source.path}{_tail(source)}{which}{back}"
 
 

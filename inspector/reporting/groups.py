@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
+from inspector.messages import say
 from inspector.render.document import Cell, Group, Line, Span, line
 from inspector.reporting import words
 from inspector.reporting.side_by_side import Entry, present
 from inspector.shape_table.rows import ShapeRow, ShapeTable
-from inspector.vocabulary import CATCH_ALL, SECTIONS, UNKNOWN
+from inspector.vocabulary import CATCH_ALL, UNKNOWN
 
 
 @dataclass(slots=True)
@@ -68,20 +69,25 @@ def _open(parts: Sequence[Part], row: ShapeRow) -> Part | None:
 
 def _block_title(table: ShapeTable, block: int, parts: Sequence[Part], *, again: bool) -> Line:
     inside = [part for part in parts if part.block == block]
-    text = re.sub(r"\bx(?=\d)", "×", table.blocks[block]) if block < len(table.blocks) else ""
-    title = Span(f"block {text}".strip(), "title")
+    text = table.blocks[block] if block < len(table.blocks) else ""
+    title = Span(say("shapes.block", block=_block_said(text)).strip(), "title")
     if again or len({part.layers for part in inside}) > 1:
-        return line(title, Span("  continued" if again else "", "muted"))
+        return line(title, Span(f"  {say('label.continued')}" if again else "", "muted"))
     entries = [entry for part in inside for entry in part.entries]
     said = words.layers(inside[0].layers)
     if len(entries[0]) == 1:  # of several runs there is no one answer
-        said += f", rows below: {_cost([present(entry) for entry in entries])} per layer"
+        said = say("shapes.below", layers=said, cost=_cost([present(entry) for entry in entries]))
     return line(title, Span(f"  {said}", "muted"))
+
+
+def _block_said(text: str) -> str:
+    """`×12`, or what its blocks are in turn, with a times sign."""
+    return re.sub(r"\bx(?=\d)", "×", text)
 
 
 def _cost(rows: Sequence[ShapeRow]) -> str:
     parameters = words.counted(sum(row.parameters for row in rows), "parameter")
-    return f"{parameters} and {words.scaled(sum(row.flops for row in rows), 'FLOPs')}"
+    return say("shapes.cost", parameters=parameters, flops=words.scaled(sum(row.flops for row in rows), "FLOPs"))
 
 
 def _section_title(part: Part, parts: Sequence[Part]) -> Line:
@@ -90,6 +96,6 @@ def _section_title(part: Part, parts: Sequence[Part]) -> Line:
     several = len({other.layers for other in parts if other.block == part.block}) > 1
     if several and part.layers:
         spans.append(Span(f"  {words.layers(part.layers)}", "muted"))
-    if part.section in SECTIONS:
-        spans.append(Span(f"  {SECTIONS[part.section]}", "muted"))
+    if meaning := words.meaning("section", part.section):
+        spans.append(Span(f"  {meaning}", "muted"))
     return line(*spans)

@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from inspector.messages import say
 from inspector.render.document import Column, Ladder, Line, Rung, Span, cell, line
+from inspector.reporting import words
 from inspector.verification.report import Row
 
 STYLES = {
@@ -56,25 +58,27 @@ def ladder(rows: Sequence[Row]) -> Ladder:
     first, last = (inside[0], inside[-1]) if inside else (len(folds), len(folds))
     depth = len({row.layer for row in rows if row.layer is not None})
     places = (
-        ("before the blocks" if inside else "stages", folds[:first]),
-        (f"blocks ×{depth}", folds[first : last + 1]),
-        ("after the blocks", folds[last + 1 :]),
+        (say("place.stem" if inside else "label.stages"), folds[:first]),
+        (say("parity.blocks", n=depth), folds[first : last + 1]),
+        (say("place.head"), folds[last + 1 :]),
     )
     groups = tuple((line(Span(title, "title")), tuple(_rungs(part, depth))) for title, part in places if part)
-    return Ladder("rho", "stage", (Column("verdict"), Column("worst in", rank=1)), groups)
+    return Ladder(
+        "rho", say("label.stage"), (Column(say("label.verdict")), Column(say("parity.worst in"), rank=1)), groups
+    )
 
 
 def _rungs(folds: Iterable[Fold], depth: int) -> Iterator[Rung]:
     for fold in folds:
         row = fold.worst
         style = STYLES[row.verdict]
-        worst = "" if row.layer is None or not row.rho or len(fold.rows) == 1 else f"layer {row.layer}"
+        worst = "" if row.layer is None or not row.rho or len(fold.rows) == 1 else words.layers(str(row.layer))
         yield Rung(_label(fold, depth), row.rho, style, (cell(Span(_word(row), style)), cell(Span(worst, "muted"))))
 
 
 def _word(row: Row) -> str:
     exact = row.check is not None and row.check.kind != "bound" and row.verdict == "pass"
-    return f"{row.verdict}, exact" if exact else row.verdict
+    return say("parity.exact", verdict=row.verdict) if exact else row.verdict
 
 
 def _label(fold: Fold, depth: int) -> Line:
@@ -82,7 +86,7 @@ def _label(fold: Fold, depth: int) -> Line:
     if fold.rows[0].layer is None or depth == 1:
         return line(fold.name)
     few = len(fold.rows) < depth
-    where = f"  {'layers' if len(fold.rows) > 1 else 'layer'} {fold.layers}" if few else ""
+    where = f"  {words.layers(fold.layers)}" if few else ""
     return line(Span(f"×{len(fold.rows)} " if not few else "", "muted"), fold.name, Span(where, "muted"))
 
 

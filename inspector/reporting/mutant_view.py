@@ -7,6 +7,7 @@ __all__ = ["document", "envelope", "records", "sentence"]
 from collections.abc import Iterator
 from typing import Any
 
+from inspector.messages import again, say
 from inspector.render.document import (
     Block,
     Cell,
@@ -26,15 +27,17 @@ from inspector.reporting import words
 from inspector.stage_graph.fields import model_fields
 from inspector.verification.mutants.report import MutantReport, MutantRow
 
-_COLUMNS = (
-    Column("mistake", least=28),
-    Column("made in", least=24),
-    Column("told at", rank=1, least=24),
-    Column("what is wrong", rank=2, least=24),
-)
+
+def _columns() -> tuple[Column, ...]:
+    return (
+        Column(say("mutants.mistake"), least=28),
+        Column(say("mutants.made in"), least=24),
+        Column(say("mutants.told at"), rank=1, least=24),
+        Column(say("failure.what is wrong"), rank=2, least=24),
+    )
 
 
-_STYLES = {"caught at its stage": "good", "changes nothing here": "muted"}
+_STYLES = {"caught": "good", "nothing": "muted"}
 
 
 def document(report: MutantReport, notes: tuple[str, ...] = ()) -> Document:
@@ -46,38 +49,36 @@ def _blocks(report: MutantReport, notes: tuple[str, ...]) -> Iterator[Block]:
     styles = {"pass": "good", "fail": "warning"}
     yield Heading(1, line(report.model.name or report.model.class_name))
     yield Paragraph(line(Span(sentence(report), styles.get(report.verdict, "caution"))))
-    yield Pairs((("run", cell(*words.scenario(report.scenario))),))
+    yield Pairs(((say("label.run"), cell(*words.scenario(report.scenario))),))
     groups = tuple(
-        Group(line(Span(title, _STYLES.get(title, "warning"))), 1, tuple(map(_row, rows)))
+        Group(line(Span(say(f"mutants.{title}"), _STYLES.get(title, "warning"))), 1, tuple(map(_row, rows)))
         for title, rows in _sorted(report).items()
         if rows
     )
     if groups:
-        yield Table(_COLUMNS, groups)
+        yield Table(_columns(), groups)
     if report.absent:
-        yield Note(line(f"not possible in this model: {', '.join(report.absent)}"))
-    yield from (Note(line(note)) for note in notes)
+        yield Note(line(say("mutants.absent", names=", ".join(report.absent))))
+    yield from (Note(line(note)) for note in words.notes(notes))
 
 
 def sentence(report: MutantReport) -> str:
     """The answer in words."""
     name, mistakes = report.model.name or report.model.class_name, report.total - report.equivalent
     if not mistakes:
-        return f"{name}: no mistake could be made in it. That is no verdict."
-    same = f"; {report.equivalent} more would change nothing here" if report.equivalent else ""
-    return (
-        f"{name}: of {words.counted(mistakes, 'mistake')}, {report.caught} are caught, "
-        f"{report.localised} of them at their stage{same}."
-    )
+        return say("mutants.none", name=name)
+    same = say("mutants.more", n=report.equivalent) if report.equivalent else ""
+    counts = {"mistakes": words.counted(mistakes, "mistake"), "caught": report.caught, "localised": report.localised}
+    return say("mutants.of", name=name, same=same, **counts)
 
 
 def _sorted(report: MutantReport) -> dict[str, list[MutantRow]]:
     """Worst first."""
     return {
         "survived": [row for row in report.rows if row.survived],
-        "caught, but elsewhere": [row for row in report.rows if _misplaced(row)],
-        "caught at its stage": [row for row in report.rows if row.caught and row.localised and not row.equivalent],
-        "changes nothing here": [row for row in report.rows if row.equivalent],
+        "elsewhere": [row for row in report.rows if _misplaced(row)],
+        "caught": [row for row in report.rows if row.caught and row.localised and not row.equivalent],
+        "nothing": [row for row in report.rows if row.equivalent],
     }
 
 
@@ -86,9 +87,9 @@ def _misplaced(row: MutantRow) -> bool:
 
 
 def _row(row: MutantRow) -> tuple[Cell, ...]:
-    told = row.at if row.at != row.stage else "there"
-    reason = row.equivalent or row.error or row.says
-    return cell(row.name), cell(row.stage), cell(told), cell(Span(reason, "muted"))
+    told = words.stage(row.at) if row.at != row.stage else say("mutants.there")
+    reason = again(row.equivalent or row.error, "equivalent") or words.mistake(row.name) or row.says
+    return cell(row.name), cell(words.stage(row.stage)), cell(told), cell(Span(reason, "muted"))
 
 
 def envelope(report: MutantReport, notes: tuple[str, ...], tool: dict[str, str]) -> dict[str, Any]:

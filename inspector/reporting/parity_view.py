@@ -7,6 +7,7 @@ __all__ = ["document", "envelope", "records", "sentence"]
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from inspector.messages import again, say
 from inspector.render.document import (
     Block,
     Cell,
@@ -40,19 +41,18 @@ def document(report: Report, *, every: bool = False, strict: bool = False) -> Do
 
 def _blocks(report: Report, every: bool, strict: bool) -> Iterator[Block]:
     model = report.model
-    kind = f" ({model.model_type})" if model.model_type else ""
     yield Heading(1, line(model.name or model.class_name))
     yield Paragraph(line(Span(sentence(report, strict=strict), _style(report, strict))))
-    yield Paragraph(line(f"{model.class_name}{kind}, {words.counted(model.parameters, 'parameter')}"))
+    yield Paragraph(line(words.described(model)))
     yield Pairs(tuple(_figures(report)))
     if any(row.rho is not None for row in report.rows):
         yield ladder(report.rows)
     yield from _troubles(report)
     yield from _open(report)
     if every:
-        yield Details(line("every stage"), (_table(report.rows),))
-    yield from (Note(line(f"{row.where}: {row.finding}")) for row in _first(report.findings))
-    yield from (Note(line(note)) for note in report.notes)
+        yield Details(line(say("parity.every stage")), (_table(report.rows),))
+    yield from (Note(line(finding)) for finding in _first(report.findings))
+    yield from (Note(line(again(note, "note", "culprit"))) for note in report.notes)
 
 
 def _style(report: Report, strict: bool) -> str:
@@ -67,54 +67,55 @@ def sentence(report: Report, *, strict: bool = False) -> str:
     judged = sum(counts[verdict] for verdict in ("pass", "fail", "undetermined", "unclaimed"))
     first = report.first_failure
     if first is not None:
-        failing = f"{counts['fail']:,} of {words.counted(judged, 'stage')} fail{'s' if counts['fail'] == 1 else ''}"
-        return f"{name}: {failing}. First divergence: {failures.headline(first)}."
+        one = "one fails" if counts["fail"] == 1 else "some fail"
+        fields = {"n": f"{counts['fail']:,}", "stages": words.counted(judged, "stage")}
+        return say(f"parity.{one}", name=name, first=failures.headline(first), **fields)
     if not judged:
-        return f"{name}: none of its {words.counted(len(report.rows), 'stage')} was checked. That is no verdict."
-    within = f"all within what {report.scenario.dtype} allows"
+        return say("parity.none checked", name=name, stages=words.counted(len(report.rows), "stage"))
+    fields = {"name": name, "stages": words.counted(judged, "stage"), "dtype": report.scenario.dtype}
     if report.verdict == "pass":
-        said = f"{name}: {words.counted(judged, 'stage')} checked against float64, {within}"
-        return f"{said}{_undetermined(report, strict)}."
+        return say("parity.pass", undetermined=_undetermined(report, strict), **fields)
     gaps = [f"{counts[verdict]:,} {verdict}" for verdict in ("unchecked", "unclaimed") if counts[verdict]]
-    gaps += [f"{words.counted(len(report.uncovered), 'parameter')} read by no check"] if report.uncovered else []
-    return f"{name}: {words.counted(judged, 'stage')} checked, {within}; but {' and '.join(gaps)}: incomplete."
+    unread = words.counted(len(report.uncovered), "parameter")
+    gaps += [say("parity.read by no check", parameters=unread)] if report.uncovered else []
+    return say("parity.incomplete", gaps=say("joint.and").join(gaps), **fields)
 
 
 def _undetermined(report: Report, strict: bool) -> str:
     count = report.counts["undetermined"]
     if not count:
         return ""
-    blamed = ", which --strict counts as a failure" if strict else ""
-    return f"; {count:,} of them cannot be told from wrong ones in {report.scenario.dtype}{blamed}"
+    blamed = say("parity.strict") if strict else ""
+    return say("parity.undetermined", n=f"{count:,}", dtype=report.scenario.dtype, blamed=blamed)
 
 
 def _figures(report: Report) -> Iterator[tuple[str, Cell]]:
     counts = [(verdict, count) for verdict, count in report.counts.items() if count]
-    yield "run", cell(*words.scenario(report.scenario))
-    yield "stages", cell(*(Span(f"{count:,} {verdict}", STYLES[verdict]) for verdict, count in counts))
+    yield say("label.run"), cell(*words.scenario(report.scenario))
+    yield say("label.stages"), cell(*(Span(f"{count:,} {verdict}", STYLES[verdict]) for verdict, count in counts))
     compared = (
         f"{words.counted(report.elements, 'element')}",
-        f"{words.counted(report.calls, 'call')} of the reference",
+        say("parity.reference calls", calls=words.counted(report.calls, "call")),
     )
-    yield "compared", cell(*compared)
+    yield say("label.compared"), cell(*compared)
     if report.reference:
-        yield "claimed by", cell(report.reference)
+        yield say("parity.claimed by"), cell(again(report.reference, "culprit"))
     if report.power:
-        yield "probe", cell(*(f"{name} {figure(value)}" for name, value in report.power))
+        yield say("parity.probe"), cell(*(f"{name} {figure(value)}" for name, value in report.power))
     if report.whole:
-        yield "end to end", cell(*_answers(dict(report.whole)))
+        yield say("parity.end to end"), cell(*_answers(dict(report.whole)))
     if report.flags:
         yield "torch", cell(*(f"{name} {_plain(value)}" for name, value in report.flags))
-    yield "rho", cell("the largest error as a share of what is allowed; 1 is the limit")
+    yield "rho", cell(say("parity.rho"))
 
 
 def _answers(found: dict[str, Any]) -> Iterator[str]:
     """How far each answer is from float64, and how far the reference is from it in the same format."""
     for answer in dict.fromkeys(name.partition(": ")[0] for name in found):
-        ratio = f"{found[f'{answer}: error over that']:.2g} times the reference's own in this format"
-        yield f"{answer} off by {found[f'{answer}: max abs error']:.2g}, {ratio}"
+        ratio, off = f"{found[f'{answer}: error over that']:.2g}", f"{found[f'{answer}: max abs error']:.2g}"
+        yield say("parity.off by", answer=answer, off=off, ratio=ratio)
         if f"{answer}: mean divergence nats" in found:
-            yield f"next token off by {found[f'{answer}: mean divergence nats']:.2g} nats"
+            yield say("parity.next token", nats=f"{found[f'{answer}: mean divergence nats']:.2g}")
 
 
 def _plain(value: Any) -> str:
@@ -125,50 +126,55 @@ def _troubles(report: Report) -> Iterator[Block]:
     found = failures.troubles(report.failures)
     if not found:
         return
-    yield Heading(2, line(Span("what fails", "warning")))
+    yield Heading(2, line(Span(say("parity.what fails"), "warning")))
     for trouble in found[:_SHOWN]:
         yield from failures.blocks(trouble)
     if len(found) > _SHOWN:
-        yield Note(line(f"{len(found) - _SHOWN} more parts fail; --all and --format json have them"))
+        yield Note(line(say("parity.more fail", n=len(found) - _SHOWN)))
 
 
 def _open(report: Report) -> Iterator[Block]:
     """What keeps the answer from being a whole one, folded over layers."""
     rows = [
-        (cell(fold.name), cell(fold.layers), cell(fold.rows[0].verdict), cell(fold.rows[0].culprit))
+        (
+            cell(fold.name),
+            cell(fold.layers),
+            cell(fold.rows[0].verdict),
+            cell(again(fold.rows[0].culprit, "culprit", "note")),
+        )
         for fold in folded(report.rows)
         if fold.rows[0].verdict in ("undetermined", "unclaimed", "unchecked")
     ]
-    columns = (Column("stage", least=16), Column("layers"), Column("verdict"), Column("why", least=24))
+    columns = (
+        Column(say("label.stage"), least=16),
+        Column(say("label.layers")),
+        Column(say("label.verdict")),
+        Column(say("label.why"), least=24),
+    )
     if rows:
-        yield Heading(2, line(Span("what stays open", "caution")))
+        yield Heading(2, line(Span(say("parity.what stays open"), "caution")))
         yield Table(columns, (Group(line(), 1, tuple(rows)),))
     if report.uncovered:
-        yield Note(line(f"read by no stage that was checked: {', '.join(report.uncovered)}"))
+        yield Note(line(say("parity.uncovered", names=", ".join(report.uncovered))))
 
 
-def _first(rows: Sequence[Row]) -> Iterator[Row]:
+def _first(rows: Sequence[Row]) -> Iterator[str]:
     """One finding for all layers that have it, under the name of the first."""
     for fold in folded(rows):
         others = [row.layer for row in fold.rows[1:] if row.layer is not None]
-        where = f" (and layer{'s' if len(others) > 1 else ''} {span(others)})" if others else ""
-        yield fold.rows[0] if not where else _also(fold.rows[0], where)
-
-
-def _also(row: Row, where: str) -> Row:
-    from dataclasses import replace
-
-    return replace(row, finding=f"{row.finding}{where}")
+        where = say("parity.and layers", layers=words.layers(span(others))) if others else ""
+        row = fold.rows[0]
+        yield f"{words.stage(row.where)}: {again(row.finding, 'culprit', 'note')}{where}"
 
 
 def _table(rows: Sequence[Row]) -> Table:
     columns = (
-        Column("stage", least=20),
-        Column("verdict", least=12),
+        Column(say("label.stage"), least=20),
+        Column(say("label.verdict"), least=12),
         Column("rho", "right"),
-        Column("largest error", "right", rank=2),
-        Column("dtype", rank=4),
-        Column("module", rank=3, least=20),
+        Column(say("parity.largest error"), "right", rank=2),
+        Column(say("label.dtype"), rank=4),
+        Column(say("label.module"), rank=3, least=20),
     )
     return Table(columns, (Group(line(), 1, tuple(map(_row, rows))),))
 
@@ -177,7 +183,7 @@ def _row(row: Row) -> tuple[Cell, ...]:
     error = "" if row.check is None else f"{row.check.max_abs_error:.3g}"
     style = STYLES[row.verdict]
     return (
-        cell(row.where),
+        cell(words.stage(row.where)),
         cell(Span(row.verdict, style)),
         cell(figure(row.rho)),
         cell(error),

@@ -6,6 +6,7 @@ __all__ = ["pictures"]
 
 from collections.abc import Callable, Iterator, Sequence
 
+from inspector.messages import say
 from inspector.render.document import Figure, Figures, line
 from inspector.reporting.pictures_attention import fusion, heads
 from inspector.reporting.pictures_flow import norms, positions, strip
@@ -15,14 +16,14 @@ from inspector.reporting.report_material import Portrait
 Painter = Callable[[Portrait], Iterator[Figure]]
 
 PICTURES: tuple[tuple[str, Painter], ...] = (
-    ("Who sees whom", masks),
-    ("How heads share keys and values", heads),
-    ("How positions enter", positions),
-    ("Where the norms stand", norms),
-    ("Which weights make queries, keys and values", fusion),
-    ("How shapes flow through one block", strip),
+    ("masks", masks),
+    ("heads", heads),
+    ("positions", positions),
+    ("norms", norms),
+    ("fusion", fusion),
+    ("strip", strip),
 )
-"""Question -> the pictures that answer it. A picture more is one function, and its line here."""
+"""Question -> the pictures that answer it. A picture more is one function, its line here, and its question in words."""
 
 
 def pictures(portraits: Sequence[Portrait]) -> Iterator[Figures]:
@@ -30,4 +31,4 @@ def pictures(portraits: Sequence[Portrait]) -> Iterator[Figures]:
     for question, painter in PICTURES:
         figures = tuple(figure for portrait in portraits for figure in painter(portrait))
         if figures:
-            yield Figures(line(question), figures)
+            yield Figures(line(say(f"question.{question}")), figures)

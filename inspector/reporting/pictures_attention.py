@@ -6,9 +6,10 @@ __all__ = ["fusion", "heads"]
 
 from collections.abc import Iterator, Sequence
 
+from inspector.messages import say
 from inspector.render.document import Drawing, Figure, Shape
 from inspector.reporting import words
-from inspector.reporting.pictures_ink import label, rect, wire
+from inspector.reporting.pictures_ink import label, rect, rects, wire, wires
 from inspector.reporting.report_material import Portrait, slug
 
 _WIDTH = 320
@@ -22,9 +23,9 @@ def heads(portrait: Portrait) -> Iterator[Figure]:
     kind = portrait.fact("attention.kind")
     name = f" ({str(kind.value).upper()})" if kind else ""
     group = queries // shared
-    each = "a key/value head of its own" if group == 1 else f"one key/value head for {group} query heads"
-    title = f"{portrait.name}: {queries} query, {shared} key/value heads{name}"
-    text = f"{queries} query heads (above) read {shared} key/value heads (below): {each}."
+    each = say("heads.own") if group == 1 else say("heads.shared", group=group)
+    title = f"{portrait.name}: {say('heads.title', queries=queries, shared=shared)}{name}"
+    text = say("heads.text", queries=queries, shared=shared, each=each)
     yield Figure(f"{slug(portrait.name)}-heads", title, text, _heads(queries, shared))
 
 
@@ -33,11 +34,16 @@ def _heads(queries: int, shared: int) -> Drawing:
     for y, count, colour in ((20, queries, "q"), (84, shared, "k")):
         step = _WIDTH / count
         gap = min(3.0, step / 5)
-        shapes += [rect(at * step, y, step - gap, 18, colour, radius=min(2.0, step / 6)) for at in range(count)]
+        shapes.append(rects(((at * step, y, step - gap, 18) for at in range(count)), colour))
     q, k = _WIDTH / queries, _WIDTH / shared
-    shapes += [wire(((at + 0.5) * q, 39), ((at * shared // queries + 0.5) * k, 83), width=1) for at in range(queries)]
-    shapes += [label(0, 13, f"{queries} query heads", "q"), label(0, 117, f"{shared} key/value heads", "k")]
+    ends = (((at + 0.5) * q, 39, (at * shared // queries + 0.5) * k, 83) for at in range(queries))
+    shapes.append(wires(ends, width=1))
+    shapes += [*_counts(queries, shared)]
     return Drawing(_WIDTH, 124, tuple(shapes))
+
+
+def _counts(queries: int, shared: int) -> tuple[Shape, Shape]:
+    return label(0, 13, say("heads.queries", n=queries), "q"), label(0, 117, say("heads.keys", n=shared), "k")
 
 
 def fusion(portrait: Portrait) -> Iterator[Figure]:
@@ -51,8 +57,8 @@ def fusion(portrait: Portrait) -> Iterator[Figure]:
     widths = {"q": q, "k": k, "v": k}
     fact = portrait.fact("attention.qkv")
     word = str(fact.value) if fact else ""
-    told = f"one weight, cut into {q:,} + {k:,} + {k:,}" if len(bars) == 1 else f"weights of {q:,}, {k:,} and {k:,}"
-    text = f"Queries, keys and values of {words.counted(q // head if head else 0, 'head')} come from {told} outputs."
+    heads = words.counted(q // head if head else 0, "head")
+    text = say("fusion.one" if len(bars) == 1 else "fusion.three", heads=heads, q=f"{q:,}", k=f"{k:,}")
     yield Figure(f"{slug(portrait.name)}-qkv", f"{portrait.name}: {word}", text, _fused(bars, widths))
 
 
@@ -78,5 +84,5 @@ def _fused(bars: Sequence[str], widths: dict[str, int]) -> Drawing:
         x += size + gap
     if gap == 0:
         shapes.append(rect(1, 20, _WIDTH - 2, 34, "none", "ink"))
-    title = "one projection" if gap == 0 else "three projections"
+    title = say("fusion.one projection" if gap == 0 else "fusion.three projections")
     return Drawing(_WIDTH, 78, (label(0, 13, title, "muted"), *shapes))

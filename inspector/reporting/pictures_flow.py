@@ -8,10 +8,11 @@ import math
 from collections.abc import Iterator, Sequence
 
 from inspector.axes import AXES
+from inspector.messages import say
 from inspector.render.document import Drawing, Figure, Shape
 from inspector.render.svg import COLOURS
 from inspector.reporting import words
-from inspector.reporting.pictures_ink import circle, label, rect, wire
+from inspector.reporting.pictures_ink import circle, label, rect, rects, wire
 from inspector.reporting.report_material import Portrait, slug
 from inspector.stage_graph.record import GraphNode
 from inspector.stage_graph.tensors import Dim
@@ -31,9 +32,8 @@ def positions(portrait: Portrait) -> Iterator[Figure]:
         yield Figure(name, title, _spoken(portrait, turns), _dials(turns))
     elif kind in ("learned", "sinusoidal"):
         rows = _rows(portrait)
-        what = f"a table of {rows:,} rows" if rows else "a table"
-        made = "learned" if kind == "learned" else "of fixed sines and cosines"
-        text = f"The row of a token's place in {what}, {made}, is added to its embedding, once, before the first block."
+        what = say("positions.rows", n=f"{rows:,}") if rows else say("positions.table")
+        text = say("positions.added", table=what, made=say(f"positions.{kind}"))
         yield Figure(name, title, text, _table(rows))
 
 
@@ -48,13 +48,10 @@ def _turns(portrait: Portrait) -> tuple[float, ...]:
 
 def _spoken(portrait: Portrait, turns: Sequence[float]) -> str:
     base = portrait.fact("position.rope.theta")
-    theta = f", base {base.value:,.0f}" if base and isinstance(base.value, (int, float)) else ""
-    slow = math.tau / turns[-1]
-    return (
-        f"Queries and keys are turned by their position in every block: {len(turns)} pairs of elements{theta}. "
-        f"Shown are four pairs at positions 0 to {_TURNS - 1}; the first goes round in {math.tau / turns[0]:,.1f} "
-        f"tokens, the last in {slow:,.0f}."
-    )
+    known = base is not None and isinstance(base.value, (int, float))
+    theta = say("positions.base", base=f"{base.value:,.0f}") if base and known else ""
+    first, last = f"{math.tau / turns[0]:,.1f}", f"{math.tau / turns[-1]:,.0f}"
+    return say("positions.turned", pairs=len(turns), theta=theta, end=_TURNS - 1, first=first, last=last)
 
 
 def _dials(turns: Sequence[float]) -> Drawing:
@@ -67,7 +64,7 @@ def _dials(turns: Sequence[float]) -> Drawing:
             angle = turns[pair] * position
             end = (x + radius * math.cos(angle), y - radius * math.sin(angle))
             shapes.append(wire((x, y), end, stroke="seen" if position else "muted", width=1 if position else 1.5))
-        shapes.append(label(x, 92, f"pair {pair}", "muted", "middle"))
+        shapes.append(label(x, 92, say("positions.pair", n=pair), "muted", "middle"))
     return Drawing(_WIDTH, 98, tuple(shapes))
 
 
@@ -87,15 +84,16 @@ def _table(rows: int | None) -> Drawing:
     shapes = [rect(16, 16 + 12 * row, 84, 10, "k" if row == 3 else "off", radius=2) for row in range(6)]
     shapes += [label(12, 24 + 12 * row, str(row), "muted", "end", 9) for row in range(5)]
     last = f"{rows - 1:,}" if rows else "…"
-    shapes += [label(104, 84, f"row {last}", "muted", "start", 10), label(58, 11, "positions", "muted", "middle")]
-    shapes += [wire((102, 57), (158, 57)), label(130, 52, "place 3", "muted", "middle", 10)]
-    shapes += [rect(160, 26, 64, 10, "q", radius=2), label(192, 20, "token", "muted", "middle")]
+    shapes += [label(104, 84, say("positions.row", n=last), "muted", "start", 10)]
+    shapes += [label(58, 11, say("positions.positions"), "muted", "middle")]
+    shapes += [wire((102, 57), (158, 57)), label(130, 52, say("positions.place", n=3), "muted", "middle", 10)]
+    shapes += [rect(160, 26, 64, 10, "q", radius=2), label(192, 20, say("positions.token"), "muted", "middle")]
     shapes += [
         rect(160, 52, 64, 10, "k", radius=2),
         label(192, 47, "+", "ink", "middle", 13),
         wire((226, 44), (248, 44)),
     ]
-    shapes += [rect(250, 39, 64, 10, "D", radius=2), label(282, 32, "stream", "muted", "middle")]
+    shapes += [rect(250, 39, 64, 10, "D", radius=2), label(282, 32, say("positions.stream"), "muted", "middle")]
     return Drawing(_WIDTH, 96, tuple(shapes))
 
 
@@ -105,19 +103,13 @@ def norms(portrait: Portrait) -> Iterator[Figure]:
     placement = str(fact.value) if fact else ""
     if placement not in _PLACES:
         return
-    said = f"{kind.value} norm" if kind else "norm"
+    said = say("norms.kind", kind=kind.value) if kind else say("norms.norm")
     title = f"{portrait.name}: {placement}, {kind.value if kind else ''}".rstrip(", ")
-    text = f"The {said} stands {_PLACES[placement]}. The thick line is the residual stream."
+    text = say("norms.text", norm=said, place=say(f"norms.{placement}"))
     yield Figure(f"{slug(portrait.name)}-norms", title, text, _norms(placement))
 
 
-_PLACES = {
-    "pre": "on the branch, before each sublayer; the stream itself is never normalised",
-    "post": "on the stream, after each residual add",
-    "sandwich": "on the branch, before and after each sublayer",
-    "output": "on the branch, after each sublayer",
-    "none": "nowhere in the block",
-}
+_PLACES = ("pre", "post", "sandwich", "output", "none")
 
 
 def _norms(placement: str) -> Drawing:
@@ -130,13 +122,16 @@ def _norms(placement: str) -> Drawing:
         before, after = placement in ("pre", "sandwich"), placement in ("sandwich", "output")
         left, right = start + 4, start + 108
         shapes.append(wire((left, 24), (left, 74), (right, 74), (right, 24)))
-        shapes += [rect(start + 24, 62, 64, 24, "block", "line", 4), label(start + 56, 78, name, "ink", "middle")]
+        shapes += [
+            rect(start + 24, 62, 64, 24, "block", "line", 4),
+            label(start + 56, 78, say(f"norms.{name}"), "ink", "middle"),
+        ]
         shapes += [circle(right, 24, 7, "paper", "ink"), label(right, 28.5, "+", "ink", "middle", 13)]
         for there, x, y in ((before, left, 49), (after, right, 52), (placement == "post", start + 128, 24)):
             if there:
                 shapes += [
                     rect(x - 13, y - 9, 26, 18, "norm", radius=3),
-                    label(x, y + 4, "norm", "paper", "middle", 9.5),
+                    label(x, y + 4, say("norms.norm"), "paper", "middle", 9.5),
                 ]
     return Drawing(_WIDTH, 96, tuple(shapes))
 
@@ -150,9 +145,9 @@ def strip(portrait: Portrait) -> Iterator[Figure]:
     letters = dict.fromkeys(
         letter for node in nodes for dim in node.outputs[0].dims for letter in dim.axis.split("·") if letter in AXES
     )
-    legend = ", ".join(f"{letter} {AXES[letter].name}" for letter in letters)
-    shown = f"The shapes along one block ({layers}), in the order of execution. {legend}."
-    yield Figure(f"{slug(portrait.name)}-shapes", f"{portrait.name}: one block", shown, _strip(nodes))
+    legend = words.listed(f"{letter} {words.meaning('axis', letter)}" for letter in letters)
+    shown, title = say("strip.text", layers=layers, legend=legend), f"{portrait.name}: {say('strip.title')}"
+    yield Figure(f"{slug(portrait.name)}-shapes", title, shown, _strip(nodes))
 
 
 def _still(node: GraphNode) -> bool:
@@ -162,6 +157,8 @@ def _still(node: GraphNode) -> bool:
 def _strip(nodes: Sequence[GraphNode]) -> Drawing:
     step, lead = 23, 132
     shapes: list[Shape] = [wire((lead - 8, 6), (lead - 8, 6 + step * len(nodes)), width=1)]
+    texts: list[Shape] = []
+    boxes: dict[str, list[tuple[float, float, float, float]]] = {}
     previous = ""
     for place, node in enumerate(nodes):
         y = 6 + place * step
@@ -171,16 +168,19 @@ def _strip(nodes: Sequence[GraphNode]) -> Drawing:
             shapes.append(wire((0, y - 1), (_WIDTH, y - 1), stroke="off", width=1))
         name = f"{node.role} {node.operand}".strip() if not node.role.startswith(f"{node.operand}_") else node.role
         shapes += [label(lead - 16, y + 15, name, "ink", "end"), circle(lead - 8, y + 11, 3, "line")]
-        shapes += _chips(node.outputs[0].dims, lead + 4, y + 2)
-    return Drawing(_WIDTH, 10 + step * len(nodes), tuple(shapes))
+        texts += _chips(node.outputs[0].dims, lead + 4, y + 2, boxes)
+    shapes += [rects(chips, colour) for colour, chips in boxes.items()]
+    return Drawing(_WIDTH, 10 + step * len(nodes), (*shapes, *texts))
 
 
-def _chips(dims: Sequence[Dim], x: float, y: float) -> Iterator[Shape]:
-    """One chip per axis; a product of axes has a chip of two colours."""
+def _chips(
+    dims: Sequence[Dim], x: float, y: float, boxes: dict[str, list[tuple[float, float, float, float]]]
+) -> Iterator[Shape]:
+    """The text of one chip per axis, its box added to those of its colour; a product of axes has two colours."""
     for dim in dims:
         size = 10 + 7 * len(dim.text)
         letters = [letter if letter in COLOURS else "off" for letter in dim.axis.split("·")] or ["off"]
         for place, letter in enumerate(letters):
-            yield rect(x + place * size / len(letters), y, size / len(letters), 17, letter)
+            boxes.setdefault(letter, []).append((x + place * size / len(letters), y, size / len(letters), 17))
         yield label(x + size / 2, y + 12.5, dim.text, "paper" if letters[0] != "off" else "ink", "middle")
         x += size + 4

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["circle", "label", "path", "rect", "wire"]
+__all__ = ["circle", "label", "path", "rect", "rects", "wire", "wires"]
+
+from collections.abc import Iterable
 
 from inspector.render.document import Shape
 
@@ -26,6 +28,20 @@ def wire(*points: tuple[float, float], stroke: str = "line", width: float = 1.5,
     d = "M" + "L".join(f"{_short(x)},{_short(y)}" for x, y in points)
     more: tuple[tuple[str, float | str], ...] = (("stroke-dasharray", "4 3"),) if dashed else ()
     return Shape("path", (("d", d), ("stroke-width", width), *more), "", stroke)
+
+
+def wires(lines: Iterable[tuple[float, float, float, float]], stroke: str = "line", width: float = 1.5) -> Shape:
+    """Many lines as one piece: a hundred heads must not be a hundred elements."""
+    d = "".join(f"M{_short(x)},{_short(y)}L{_short(to_x)},{_short(to_y)}" for x, y, to_x, to_y in lines)
+    return Shape("path", (("d", d), ("stroke-width", width)), "", stroke)
+
+
+def rects(boxes: Iterable[tuple[float, float, float, float]], fill: str = "") -> Shape:
+    """Many boxes (x, y, width, height) of one colour as one piece."""
+    d = "".join(
+        f"M{_short(x)},{_short(y)}h{_short(width)}v{_short(height)}h-{_short(width)}z" for x, y, width, height in boxes
+    )
+    return Shape("path", (("d", d),), fill)
 
 
 def label(x: float, y: float, text: str, fill: str = "ink", anchor: str = "start", size: float = 11) -> Shape:

@@ -7,6 +7,7 @@ __all__ = ["masks"]
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from inspector.messages import say
 from inspector.render.document import Drawing, Figure
 from inspector.reporting import words
 from inspector.reporting.pictures_ink import label, path, rect
@@ -29,17 +30,16 @@ def masks(portrait: Portrait) -> Iterator[Figure]:
     for layers, spans in known.items():
         seen.setdefault(spans, layers)
     for number, (spans, layers) in enumerate(seen.items()):
-        several = f", {words.layers(layers)}" if len(seen) > 1 else ""
-        title = f"{portrait.name}{several}: {said.get(layers) or 'mask'}"
+        who = words.listed((portrait.name, words.layers(layers))) if len(seen) > 1 else portrait.name
+        title = f"{who}: {said.get(layers) or 'mask'}"
         suffix = f"-{number + 1}" if number else ""
         text = _described(spans, traced=bool(portrait.values.masks))
         yield Figure(f"{slug(portrait.name)}-mask{suffix}", title, text, _grid(spans))
 
 
 def _described(spans: Spans, *, traced: bool) -> str:
-    where = "traced values" if traced else "the pattern that the graph names"
-    shown = f"Rows are queries, columns are keys, filled is seen; from {where}, {len(spans):,} tokens{_scaled(spans)}."
-    return f"{_told(spans)} {shown}"
+    where = say("mask.traced" if traced else "mask.named")
+    return say("mask.shown", told=_told(spans), where=where, tokens=f"{len(spans):,}", scaled=_scaled(spans))
 
 
 def _from_graph(portrait: Portrait) -> Iterator[tuple[str, tuple[tuple[int, int], ...]]]:
@@ -60,20 +60,20 @@ def _from_graph(portrait: Portrait) -> Iterator[tuple[str, tuple[tuple[int, int]
 
 def _scaled(spans: Spans) -> str:
     each = -(-len(spans) // _MOST)
-    return f", a cell for about {each:,} by {each:,} of them; pale is seen in part" if each > 1 else ""
+    return say("mask.scaled", n=f"{each:,}") if each > 1 else ""
 
 
 def _told(spans: Spans) -> str:
     """The picture in words, read off it."""
     keys = max((last for _, last in spans), default=0) + 1
     if all(first == 0 and last == keys - 1 for first, last in spans):
-        return "Every token sees every other, before and after it."
+        return say("mask.full")
     if all(last == query + keys - len(spans) for query, (_, last) in enumerate(spans)):
         back = max(last - first + 1 for first, last in spans)
         if all(first == 0 for first, _ in spans):
-            return "A token sees itself and what came before."
-        return f"A token sees itself and at most {back - 1} tokens before it."
-    return "What a token sees follows no pattern that has a name here."
+            return say("mask.causal")
+        return say("mask.window", n=back - 1)
+    return say("mask.other")
 
 
 def _grid(spans: Spans) -> Drawing:
@@ -89,8 +89,8 @@ def _grid(spans: Spans) -> Drawing:
         path(_filled(shares, left, top, whole=True), fill="seen"),
         *([path(some, fill="part")] if (some := _filled(shares, left, top, whole=False)) else []),
         path(lines, stroke="grid", width=1),
-        label(left, 14, "keys →", "muted"),
-        label(left - 6, top + 11, "q", "muted", "end"),
+        label(left, 14, say("mask.keys"), "muted"),
+        label(left - 6, top + 11, say("mask.queries"), "muted", "end"),
         label(left - 6, top + 26, "↓", "muted", "end"),
     )
     return Drawing(left + width + 2, top + height + 2, shapes)

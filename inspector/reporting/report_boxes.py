@@ -10,6 +10,7 @@ from itertools import groupby
 from inspector.alignment.parts import Part
 from inspector.axes import AXES
 from inspector.comparison.changes import text
+from inspector.messages import say
 from inspector.records import Plain
 from inspector.render.document import Box, Cell, Line, Span, cell, line
 from inspector.reporting import words
@@ -18,14 +19,7 @@ from inspector.reporting.report_strips import lane
 from inspector.stage_graph.record import GraphNode
 from inspector.stage_graph.tensors import Dim, TensorView
 
-_TELLING = {
-    "function": "{}",
-    "kind": "{}",
-    "eps": "eps {}",
-    "factor": "× {}",
-    "dtype": "in {}",
-    "addends": "{} addends",
-}
+_TELLING = ("function", "kind", "eps", "factor", "dtype", "addends")
 """Attributes that say more than the ops do, and how; those that a box has room for."""
 
 _MOST_CALLS = 2
@@ -53,9 +47,9 @@ def _name(node: GraphNode) -> str:
 def _said(part: Part, node: GraphNode) -> str:
     """The functions, and what decides their result; what only repeats a function's name is left out."""
     if part.idle:
-        return "idle"
+        return say("diff.idle")
     maths = dict(part.maths)
-    told = [form.format(text(maths[name])) for name, form in _TELLING.items() if maths.get(name) is not None]
+    told = [say(f"telling.{name}", value=text(maths[name])) for name in _TELLING if maths.get(name) is not None]
     calls = list(dict.fromkeys((part.spelling or node.op).split()))
     if len(calls) > _MOST_CALLS and told:
         calls = []
@@ -69,18 +63,18 @@ def _calls(calls: list[str]) -> str:
 
 def _facts(portrait: Portrait, part: Part, node: GraphNode) -> Iterator[tuple[str, Cell]]:
     """All that is known of a stage, and which facts of the model it shows."""
-    yield "part", cell(f"{part.path} {part.operand}".strip())
-    yield "module", cell(node.module)
-    yield "layers", cell(words.layers(node.span).removeprefix("layers ").removeprefix("layer ") if node.span else "")
-    yield "reads", _tensors(node.inputs)
-    yield "makes", _tensors(node.outputs)
-    yield "weights", cell(*(f"{_leaf(view.name)} {view.symbolic}" for view in node.weights))
-    yield "ops", cell(node.op.replace(" ", ", "))
-    yield "attributes", cell(*(f"{name} {_value(value)}" for name, value in node.attributes))
-    yield "parameters", cell(words.number(node.parameters))
-    yield "FLOPs", cell(words.scaled(node.flops, "") if node.flops else "")
+    yield say("label.part"), cell(f"{part.path} {part.operand}".strip())
+    yield say("label.module"), cell(node.module)
+    yield say("label.layers"), cell(words.ranges(node.span))
+    yield say("label.reads"), _tensors(node.inputs)
+    yield say("report.makes"), _tensors(node.outputs)
+    yield say("report.weights"), cell(*(f"{_leaf(view.name)} {view.symbolic}" for view in node.weights))
+    yield say("label.ops"), cell(node.op.replace(" ", ", "))
+    yield say("report.attributes"), cell(*(f"{name} {_value(value)}" for name, value in node.attributes))
+    yield say("label.parameters"), cell(words.number(node.parameters))
+    yield say("label.FLOPs"), cell(words.scaled(node.flops, "") if node.flops else "")
     shown = (f"{fact.id} = {_value(fact.value)}" for fact in portrait.shown_by.get(node.id, ()))
-    yield "shows", cell(*dict.fromkeys(shown))
+    yield say("report.shows"), cell(*dict.fromkeys(shown))
 
 
 def _leaf(name: str) -> str:

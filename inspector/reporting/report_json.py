@@ -10,6 +10,7 @@ from typing import Any
 from inspector.render.document import Fold, Lane, Strip
 from inspector.reporting import diff_view
 from inspector.reporting.report_material import Material, Portrait
+from inspector.reporting.report_parity import fields
 from inspector.reporting.report_rows import rows
 from inspector.reporting.report_tables import COST_TOKENS, bytes_at, position_rows
 from inspector.stage_graph.fields import model_fields
@@ -60,6 +61,7 @@ def _model(portrait: Portrait) -> dict[str, Any]:
             "cache_bytes": {str(tokens): bytes_at(portrait, tokens) for tokens in COST_TOKENS},
             "position_rows": position_rows(portrait),
         },
+        "parity": fields(portrait.parity),
         "notes": list(portrait.record.notes),
     }
 

@@ -15,6 +15,7 @@ from inspector.comparison.judge import Comparison, compare
 from inspector.comparison.saved import side_of_record
 from inspector.comparison.sides import STEM
 from inspector.stage_graph.record import GraphFact, GraphNode, GraphRecord
+from inspector.verification.report import Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,13 @@ class Values:
 
 @dataclass(frozen=True)
 class Portrait:
-    """One model of a report. name: what tells it from the others."""
+    """One model of a report. name: what tells it from the others. parity: what came of checking it, if it was."""
 
     name: str
     record: GraphRecord
     side: Side
     values: Values = field(default_factory=Values)
+    parity: Report | None = None
 
     @property
     def facts(self) -> tuple[GraphFact, ...]:
@@ -90,12 +92,18 @@ class Material:
         return dict(self.portraits[0].record.tool)
 
 
-def material(found: Sequence[tuple[GraphRecord, Values]]) -> Material:
-    """The material of these models, in the order given. InspectorError where two cannot be compared."""
+def material(found: Sequence[tuple[GraphRecord, Values]], parity: Sequence[Report | None] | None = None) -> Material:
+    """The material of these models, in the order given. InspectorError where two cannot be compared.
+
+    parity: what came of checking each, None for one that could not be run.
+    """
     sides = [side_of_record(record) for record, _ in found]
     names = _names(sides)
     portraits = [
-        Portrait(name, record, side, values) for name, side, (record, values) in zip(names, sides, found, strict=True)
+        Portrait(name, record, side, values, checked)
+        for name, side, (record, values), checked in zip(
+            names, sides, found, parity or [None] * len(found), strict=True
+        )
     ]
     return Material(tuple(portraits), tuple(compare(one, two) for one, two in pairwise(sides)))
 

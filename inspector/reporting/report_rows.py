@@ -9,8 +9,11 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from inspector.alignment.parts import Part
-from inspector.comparison.changes import Row, text
+from inspector.comparison.changes import Row
+from inspector.comparison.wording import said
+from inspector.messages import again, say
 from inspector.render.document import Box, Fold, Lane, Mark, Rows, Strip
+from inspector.reporting import words
 from inspector.reporting.diff_view import SIGNS
 from inspector.reporting.report_boxes import box
 from inspector.reporting.report_material import Material
@@ -40,10 +43,10 @@ def _folds(found: Material, chain: Scopes, ids: Counter[str]) -> Iterator[Fold]:
     if place == "stem":
         inside = [group for group in groups if group.first.section == "embedding"]
         beside = [group for group in groups if group.first.section != "embedding"]
-        yield from _plain(found, "embeddings", inside, ids, flows=True)
-        yield from _plain(found, "positions and mask", beside, ids, flows=False)
+        yield from _plain(found, say("report.embeddings"), inside, ids, flows=True)
+        yield from _plain(found, say("report.positions and mask"), beside, ids, flows=False)
     elif place == "head":
-        yield from _plain(found, "after the blocks", groups, ids, flows=True)
+        yield from _plain(found, say("place.head"), groups, ids, flows=True)
     else:
         yield _block(found, chain, groups, ids)
 
@@ -69,10 +72,10 @@ def _block(found: Material, chain: Scopes, groups: Sequence[Group], ids: Counter
             items.append(Fold(key.replace("_", " "), _differ(chosen), tuple(chosen), past))
         else:
             items += [strips[place] for place in places]
-    counts = [f"×{len(scope.layers)}" if scope else "none" for scope in chain]
+    counts = [f"×{len(scope.layers)}" if scope else say("diff.none") for scope in chain]
     times = counts[0] if len(set(counts)) == 1 else " | ".join(counts)
     names = dict.fromkeys(scope.name for scope in chain if scope and scope.name)
-    return Fold(f"block {times}", " · ".join(filter(None, (*names, _differ(strips)))), tuple(items))
+    return Fold(say("report.block", times=times), " · ".join(filter(None, (*names, _differ(strips)))), tuple(items))
 
 
 def _sublayers(groups: Sequence[Group]) -> list[str]:
@@ -92,7 +95,7 @@ def _differ(strips: Sequence[Strip]) -> str:
     if not strips or not strips[0].marks:
         return ""
     count = sum(not strip.quiet for strip in strips)
-    return f"{count} of {len(strips)} rows differ" if count else f"{len(strips)} rows, all alike"
+    return say("report.differ" if count else "report.all alike", n=count, all=len(strips))
 
 
 def _strips(found: Material, groups: Sequence[Group], drawn: Tracks, ids: Counter[str]) -> list[Strip]:
@@ -131,7 +134,7 @@ def _strip(found: Material, group: Group, name: str, lanes: Sequence[Lane], home
         for model, lane in enumerate(lanes)
     ]
     part = _part(group)
-    meaning = ROLES.get(group.first.section, {}).get(part if part in _ROLES else group.first.role, "")
+    meaning = words.meaning(f"role_{group.first.section}", part if part in _ROLES else group.first.role)
     quiet = all(mark.status in QUIET for pair in marks for mark in pair)
     return Strip(name, part, meaning, tuple(sides), marks, quiet)
 
@@ -161,11 +164,11 @@ def _marks(found: Material, group: Group, pair: int, name: str, homes: dict[tupl
     for row in group.pairs[pair]:
         here = _away(row, pair, group, homes)
         alike.setdefault((row.status, _changes(row), here, _reason(row)), []).append(row)
-    for (status, said, link, why), same in alike.items():
+    for (status, changes, link, why), same in alike.items():
         operands = [part.operand for row in same for part in row.parts[:1] if part.operand]
         lead = [", ".join(operands)] if len(alike) > 1 and operands else []
         only = status in ("only-a", "only-b")
-        told = (f"only in {found.names[pair + (status == 'only-b')]}",) if only else said
+        told = (say("report.only in", name=found.names[pair + (status == "only-b")]),) if only else changes
         yield Mark(SIGNS[status], status, (*lead, *told), link if link != name else "", why)
 
 
@@ -180,11 +183,11 @@ def _away(row: Row, pair: int, group: Group, homes: dict[tuple[int, str], str]) 
 def _changes(row: Row) -> tuple[str, ...]:
     """What changed in few words: shapes stand in the boxes, and where something moved to is a link."""
     return tuple(
-        change.name if change.name in ("shape", "form") else f"{change.name} {text(change.a)} → {text(change.b)}"
+        change.name if change.name in ("shape", "form") else f"{change.name} {said(change.a)} → {said(change.b)}"
         for change in row.changes
         if change.name != "place"
     )
 
 
 def _reason(row: Row) -> str:
-    return row.reason if row.status not in ("same", "renamed", "only-a", "only-b") else ""
+    return again(row.reason, "reason") if row.status not in ("same", "renamed", "only-a", "only-b") else ""

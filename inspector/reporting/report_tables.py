@@ -6,9 +6,10 @@ __all__ = ["COST_TOKENS", "bytes_at", "costs", "facts", "findings", "position_ro
 
 from collections.abc import Iterator, Sequence
 
-from inspector.comparison.changes import text
 from inspector.comparison.judge import Finding
 from inspector.comparison.rules import SEVERITIES
+from inspector.comparison.wording import said
+from inspector.messages import say
 from inspector.render.document import Cell, Column, Group, Line, Span, Table, cell, line
 from inspector.reporting import words
 from inspector.reporting.fact_view import text as fact_text
@@ -16,7 +17,7 @@ from inspector.reporting.report_boxes import shape
 from inspector.reporting.report_material import Material, Portrait
 from inspector.stage_graph.record import GraphFact, GraphNode
 from inspector.stage_graph.spans import layers_of
-from inspector.vocabulary import FACTS, SECTIONS
+from inspector.vocabulary import FACTS
 
 COST_TOKENS = (1024, 8192, 131_072)
 """Lengths at which the cache is weighed."""
@@ -31,14 +32,16 @@ def facts(found: Material, *, alike: bool | None = None) -> Table:
         if alike is None or same == alike:
             section, _, rest = name.partition(".")
             style = "muted" if same and len(values) > 1 else ""
-            row = (cell(rest), *(cell(*(line(Span(said, style)) for said in value)) for value in values))
+            meant = [cell(words.meaning("fact_meaning", name))] if words.glossed() else []
+            row = (cell(rest), *meant, *(cell(*(line(Span(told, style)) for told in value)) for value in values))
             groups.setdefault(section, []).append(row)
-    columns = (Column("fact", least=16), *(Column(name, least=14) for name in found.names))
+    gloss = [Column(say("label.meaning"), rank=1, least=16, prose=True)] if words.glossed() else []
+    columns = (Column(say("label.fact"), least=16), *gloss, *(Column(name, least=14) for name in found.names))
     return Table(columns, tuple(Group(_title(name), 1, tuple(rows)) for name, rows in groups.items()))
 
 
 def _title(section: str) -> Line:
-    meaning = SECTIONS.get(section, "")
+    meaning = words.meaning("section", section)
     return line(Span(section, "title"), Span(f"  {meaning}" if meaning else "", "muted"))
 
 
@@ -60,44 +63,47 @@ def _claimed(fact: GraphFact) -> str:
     if fact.agrees is not False or fact.claim is None:
         return ""
     where, value = fact.claim
-    return f", but {where} says {text(value)}"
+    return say("facts.but", where=where, value=said(value))
 
 
 def _about(layers: str) -> str:
-    return f" ({words.layers(layers) if layers[:1].isdigit() else layers})" if layers else ""
+    return say("joint.meant", meaning=words.layers(layers) if layers[:1].isdigit() else layers) if layers else ""
 
 
 def findings(found: Sequence[Finding], names: Sequence[str]) -> Table:
     """What differs and whether it matters, the worst first."""
-    columns = (Column("rule", least=16), *(Column(name, rank=2, least=12) for name in names))
-    columns = (*columns, Column("in words", rank=1, least=30))
+    columns = (Column(say("label.rule"), least=16), *(Column(name, rank=2, least=12) for name in names))
+    columns = (*columns, Column(say("label.in words"), rank=1, least=30, prose=True))
     groups = tuple(
-        Group(line(Span(severity, "title"), Span(f"  {meaning}", "muted")), 1, tuple(map(_finding, chosen)))
-        for severity, meaning in SEVERITIES.items()
+        Group(words.severity(severity), 1, tuple(map(_finding, chosen)))
+        for severity in SEVERITIES
         if (chosen := [finding for finding in found if finding.severity == severity])
     )
     return Table(columns, groups)
 
 
 def _finding(finding: Finding) -> tuple[Cell, ...]:
-    return cell(finding.rule), cell(text(finding.a)), cell(text(finding.b)), cell(finding.sentence)
+    return cell(finding.rule), cell(said(finding.a)), cell(said(finding.b)), cell(finding.sentence)
 
 
 def costs(found: Material) -> Table:
     """What a model weighs: parameters, the FLOPs of this run, and what the cache holds at some lengths."""
-    columns = (Column("what", least=16), *(Column(name, "right", least=14) for name in found.names))
+    columns = (
+        Column(say("cost.what"), least=16, prose=words.glossed()),
+        *(Column(name, "right", least=14) for name in found.names),
+    )
     rows = [
         _cost(found, label, name)
         for label, name in (
-            ("parameters", "model.parameters"),
-            ("of them embeddings", "model.parameters.embedding"),
-            ("used by one token", "model.parameters.active"),
-            ("FLOPs of this run", "cost.flops"),
-            ("cache bytes per token", "cache.bytes_per_token"),
+            (say("label.parameters"), "model.parameters"),
+            (say("cost.embeddings"), "model.parameters.embedding"),
+            (say("cost.active"), "model.parameters.active"),
+            (say("label.FLOPs of this run"), "cost.flops"),
+            (say("label.cache bytes per token"), "cache.bytes_per_token"),
         )
     ]
     rows += [
-        (cell(f"cache at {length:,} tokens"), *(cell(_cache(each, length)) for each in found.portraits))
+        (cell(say("cost.cache at", n=f"{length:,}")), *(cell(_cache(each, length)) for each in found.portraits))
         for length in COST_TOKENS
     ]
     shown = tuple(row for row in rows if any(row[1:]))
@@ -108,15 +114,15 @@ def _cost(found: Material, label: str, name: str) -> tuple[Cell, ...]:
     numbers = [portrait.number(name) for portrait in found.portraits]
     if not any(numbers):
         return (cell(label), *(Cell() for _ in numbers))
-    return (cell(label), *(cell("none" if number is None else f"{number:,}") for number in numbers))
+    return (cell(label), *(cell(say("diff.none") if number is None else f"{number:,}") for number in numbers))
 
 
 def _cache(portrait: Portrait, tokens: int) -> str:
     held = bytes_at(portrait, tokens)
     if held is None:
-        return "no cache"
+        return say("cost.no cache")
     beyond = position_rows(portrait)
-    return f"beyond its {beyond:,} positions" if beyond and tokens > beyond else _binary(held)
+    return say("cost.beyond", n=f"{beyond:,}") if beyond and tokens > beyond else _binary(held)
 
 
 def bytes_at(portrait: Portrait, tokens: int) -> int | None:
@@ -175,17 +181,18 @@ def _binary(size: int) -> str:
     for power, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
         if size >= 1 << power:
             return f"{size / (1 << power):,.4g} {unit}"
-    return f"{size:,} bytes"
+    return say("cost.bytes", n=f"{size:,}")
 
 
 def shapes(portrait: Portrait) -> Table:
     """Every stage of one model with its shapes: one line each, equal blocks folded."""
     columns = (
-        Column("role", least=18),
-        Column("input", least=18),
-        Column("output", least=18),
-        Column("parameters", "right"),
-        Column("FLOPs", "right", rank=3),
+        Column(say("label.role"), least=18),
+        *([Column(say("label.meaning"), rank=1, least=16, prose=True)] if words.glossed() else []),
+        Column(say("label.input"), least=18),
+        Column(say("label.output"), least=18),
+        Column(say("label.parameters"), "right"),
+        Column(say("label.FLOPs"), "right", rank=3),
     )
     return Table(columns, tuple(_shape_groups(portrait)))
 
@@ -217,6 +224,7 @@ def _shape_row(node: GraphNode) -> tuple[Cell, ...]:
     after = {view.symbolic: view.dims for view in node.outputs}
     return (
         cell(f"{node.role}{operand}"),
+        *([cell(words.meaning(f"role_{node.section}", node.role))] if words.glossed() else []),
         cell(*before),
         cell(*(shape(dims) for dims in after.values())),
         cell(words.number(node.parameters)),

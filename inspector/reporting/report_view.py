@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["LEVELS", "document", "figures"]
+__all__ = ["LEVELS", "document", "figures", "left_out"]
 
 from collections.abc import Iterator
 
 from inspector.axes import AXES
 from inspector.errors import UsageError
+from inspector.messages import say
 from inspector.render.document import (
     Block,
     Details,
@@ -28,92 +29,94 @@ from inspector.render.document import (
     cell,
     line,
 )
-from inspector.reporting import words
+from inspector.reporting import retold, words
 from inspector.reporting.exports.mermaid import mermaid
 from inspector.reporting.pictures import pictures
 from inspector.reporting.report_material import Material, Portrait
+from inspector.reporting.report_parity import parity
 from inspector.reporting.report_rows import rows
 from inspector.reporting.report_tables import costs, facts, findings, shapes
 
-LEVELS = (
-    "",
-    "rows and facts that are alike",
-    "the shapes of each model",
-    "the diagrams",
-    "the pictures",
-    "the rows side by side",
-    "the facts",
-)
+LEVELS = ("", "alike", "shapes", "diagrams", "pictures", "rows", "facts")
 """What is left out where there is no room, one thing more at each level."""
 
 
-def document(found: Material, *, page: bool = False, level: int = 0, versions: bool = True) -> Document:
-    """page: rows as rows, for a format that draws them; else what is alike is folded away. level: see LEVELS."""
-    return tuple(_blocks(found, page, level, versions))
+def left_out(level: int) -> str:
+    """What is left out up to this level, in words.
+
+    >>> left_out(2)
+    'rows and facts that are alike, the shapes of each model'
+    """
+    return words.listed(say(f"left_out.{name}") for name in LEVELS[1 : level + 1])
 
 
-def _blocks(found: Material, page: bool, level: int, versions: bool) -> Iterator[Block]:
-    yield Heading(1, line(_joined(found.names)))
+def document(found: Material, *, page: bool = False, level: int = 0, exact: bool = False) -> Document:
+    """page: rows as rows, for a format that draws them; else what is alike is folded away. level: see LEVELS.
+
+    exact: only what is the same on every machine and with every version: no versions, nothing that was measured.
+    """
+    return tuple(_blocks(found, page, level, exact))
+
+
+def _blocks(found: Material, page: bool, level: int, exact: bool) -> Iterator[Block]:
+    yield Heading(1, line(words.joined(found.names)))
     yield from _sentences(found)
     if level:
-        yield Note(line(f"To save room this leaves out {', '.join(LEVELS[1 : level + 1])}."))
+        yield Note(line(say("report.save", left=left_out(level))))
     if found.comparisons:
         yield from _differences(found)
     if level < 6:
         yield from _facts(found, level)
     if level < 5:
-        yield Heading(2, line("side by side" if found.comparisons else "part by part"))
-        yield Pairs((("axes", cell(*_axes(found))),))
+        yield Heading(2, line(say("report.side by side" if found.comparisons else "report.part by part")))
+        yield Pairs(((say("label.axes"), cell(*_axes(found))),))
         yield from _rows(rows(found), page, level)
     if level < 4:
-        yield Heading(2, line("pictures"))
+        yield Heading(2, line(say("report.pictures")))
         yield from pictures(found.portraits)
     if level < 2:
-        yield Heading(2, line("shapes"))
+        yield Heading(2, line(say("report.shapes")))
         yield from (Details(line(portrait.name), (shapes(portrait),)) for portrait in found.portraits)
     if level < 3 and not page:
         yield from _diagrams(found)
-    yield Heading(2, line("cost"))
+    yield from parity(found, exact=exact or level > 3)
+    yield Heading(2, line(say("report.cost")))
     yield costs(found)
-    yield from _made(found, versions)
-
-
-def _joined(names: tuple[str, ...]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+    yield from _made(found, exact)
 
 
 def _sentences(found: Material) -> Iterator[Block]:
     """What is another function, and how much is alike; of more than two models, of each with the next."""
     for comparison in found.comparisons:
         if len(found.comparisons) > 1:
-            yield Paragraph(line(Span(f"{_joined(comparison.names)}:", "title")))
-        said = [finding.sentence for finding in comparison.findings if finding.severity == "breaking"]
-        yield from (Paragraph(line(sentence)) for sentence in (*said, comparison.sentences[-1]))
+            yield Paragraph(line(Span(say("report.pair", names=words.joined(comparison.names)), "title")))
+        worst = [finding for finding in comparison.findings if finding.severity == "breaking"]
+        said = [finding.sentence for finding in retold.findings(comparison, worst)]
+        yield from (Paragraph(line(sentence)) for sentence in (*said, retold.summary(comparison)))
     if not found.comparisons:
-        model = found.portraits[0].record.model
-        yield Paragraph(line(f"{model.class_name}, {words.counted(model.parameters, 'parameter')}"))
+        yield Paragraph(line(words.described(found.portraits[0].record.model, kind=False)))
 
 
 def _differences(found: Material) -> Iterator[Block]:
-    yield Heading(2, line("what differs"))
+    yield Heading(2, line(say("report.what differs")))
     for comparison in found.comparisons:
         if len(found.comparisons) > 1:
-            yield Heading(3, line(_joined(comparison.names)))
+            yield Heading(3, line(words.joined(comparison.names)))
         if comparison.findings:
-            yield findings(comparison.findings, comparison.names)
+            yield findings(retold.findings(comparison, comparison.findings), comparison.names)
         else:
-            yield Paragraph(line("Nothing differs that a rule speaks of."))
+            yield Paragraph(line(say("report.nothing")))
 
 
 def _facts(found: Material, level: int) -> Iterator[Block]:
-    yield Heading(2, line("facts"))
+    yield Heading(2, line(say("label.facts")))
     if not found.comparisons:
         yield facts(found)
         return
     if (other := facts(found, alike=False)).groups:
         yield other
     if level < 1 and (same := facts(found, alike=True)).groups:
-        yield Details(line(f"{words.counted(_lines(same), 'fact')} in which they are alike"), (same,))
+        yield Details(line(say("report.alike", rows=words.counted(_lines(same), "fact"))), (same,))
 
 
 def _lines(table: Table) -> int:
@@ -121,11 +124,13 @@ def _lines(table: Table) -> int:
 
 
 def _axes(found: Material) -> Iterator[Line]:
-    for letter, axis in AXES.items():
-        sizes = [" and ".join(f"{size:,}" for size in each.side.sizes.get(letter, ())) for each in found.portraits]
+    for letter in AXES:
+        sizes = [
+            say("joint.and").join(f"{size:,}" for size in each.side.sizes.get(letter, ())) for each in found.portraits
+        ]
         if any(sizes):
             said = sizes[0] if len(set(sizes)) == 1 else " | ".join(size or "–" for size in sizes)
-            yield line(Span(f"{letter}={said}", letter), f" {axis.name}")
+            yield line(Span(f"{letter}={said}", letter), f" {words.meaning('axis', letter)}")
 
 
 def _rows(drawn: Rows, page: bool, level: int) -> Iterator[Block]:
@@ -136,7 +141,7 @@ def _rows(drawn: Rows, page: bool, level: int) -> Iterator[Block]:
     same = tuple(_only(fold, quiet=True) for fold in drawn.folds if _any(fold, quiet=True))
     if same and level < 1:
         count = sum(_count(fold) for fold in same)
-        yield Details(line(f"{words.counted(count, 'row')} in which they are alike"), (Rows(drawn.names, same),))
+        yield Details(line(say("report.alike", rows=words.counted(count, "row"))), (Rows(drawn.names, same),))
 
 
 def _only(fold: Fold, *, quiet: bool) -> Fold:
@@ -158,7 +163,7 @@ def _diagrams(found: Material) -> Iterator[Block]:
     """What flows between the parts; of a model that is too large for Mermaid, nothing."""
     for portrait in found.portraits:
         if source := _diagram(portrait):
-            yield Details(line(f"{portrait.name}: what flows between the parts"), (Diagram(portrait.name, source),))
+            yield Details(line(say("report.flows", name=portrait.name)), (Diagram(portrait.name, source),))
 
 
 def _diagram(portrait: Portrait) -> str:
@@ -168,25 +173,20 @@ def _diagram(portrait: Portrait) -> str:
         return ""
 
 
-def _made(found: Material, versions: bool) -> Iterator[Block]:
-    yield Heading(2, line("how it was made"))
+def _made(found: Material, exact: bool) -> Iterator[Block]:
+    yield Heading(2, line(say("report.made")))
     tool = " · ".join(f"{name} {version}" for name, version in found.tool.items())
     runs = [(portrait.name, cell(*_run(portrait))) for portrait in found.portraits]
-    yield Pairs((*runs, *((("versions", cell(tool)),) if versions and tool else ())))
-    yield Paragraph(
-        line(
-            "Every model ran once and was watched; shapes, facts and rows are read from what ran, not from the config. "
-            "Cache sizes are of one sequence, in the number format of the run."
-        )
-    )
-    notes = dict.fromkeys(f"{each.name}: {note}" for each in found.portraits for note in each.record.notes)
+    yield Pairs((*runs, *(((say("label.versions"), cell(tool)),) if tool and not exact else ())))
+    yield Paragraph(line(say("report.watched")))
+    notes = dict.fromkeys(f"{each.name}: {note}" for each in found.portraits for note in words.notes(each.record.notes))
     yield from (Note(line(note)) for note in notes)
 
 
 def _run(portrait: Portrait) -> tuple[str, ...]:
     """How it ran; the seed too where there were no weights: it made the inputs."""
     run = portrait.record.scenario
-    seed = () if run.weights == "random" else (f"seed {run.seed}",)
+    seed = () if run.weights == "random" else (say("run.seed", seed=run.seed),)
     return (*words.scenario(run), *seed)
 
 

@@ -7,6 +7,7 @@ __all__ = ["document", "envelope", "records"]
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from inspector.messages import again, say
 from inspector.render.document import (
     Block,
     Cell,
@@ -28,13 +29,15 @@ from inspector.reporting.ladder import STYLES
 from inspector.stage_graph.fields import model_fields
 from inspector.verification.against.report import AgainstReport, AgainstRow, Part
 
-_COLUMNS = (
-    Column("stage", least=20),
-    Column("verdict", least=9),
-    Column("rho", "right"),
-    Column("A", rank=2, least=20),
-    Column("B", rank=3, least=20),
-)
+
+def _columns() -> tuple[Column, ...]:
+    return (
+        Column(say("label.stage"), least=20),
+        Column(say("label.verdict"), least=9),
+        Column("rho", "right"),
+        Column("A", rank=2, least=20),
+        Column("B", rank=3, least=20),
+    )
 
 
 def document(reports: Sequence[AgainstReport], titles: Sequence[str], *, every: bool = False) -> Document:
@@ -45,17 +48,19 @@ def document(reports: Sequence[AgainstReport], titles: Sequence[str], *, every: 
 
 def _blocks(report: AgainstReport, title: str, *, every: bool) -> Iterator[Block]:
     style = {"pass": "good", "fail": "warning"}.get(report.verdict, "caution")
-    yield Heading(1, line(title))
-    yield Paragraph(line(Span(f"{report.sentence}.", style)))
+    yield Heading(1, line(again(title, "title")))
+    yield Paragraph(line(Span(say("versus.answer", answer=again(report.sentence, "culprit", "note")), style)))
     yield Pairs(tuple(_figures(report)))
     for row in report.failures[:_SHOWN]:
-        yield Heading(2, line(Span(row.where, "warning")))
+        yield Heading(2, line(Span(words.stage(row.where), "warning")))
         yield Pairs(tuple(_trouble(row)))
     if len(report.failures) > _SHOWN:
-        yield Note(line(f"{len(report.failures) - _SHOWN} more stages diverge; --all and --format json have them"))
+        yield Note(line(say("versus.more", n=len(report.failures) - _SHOWN)))
     shown = report.rows if every else [row for row in report.rows if row.verdict == "unchecked"]
     if shown:
-        yield Table(_COLUMNS, (Group(line("every stage" if every else "unchecked"), 1, tuple(map(_row, shown))),))
+        yield Table(
+            _columns(), (Group(line(say("parity.every stage") if every else "unchecked"), 1, tuple(map(_row, shown))),)
+        )
     yield from (Note(line(note)) for note in _notes(report))
 
 
@@ -67,31 +72,37 @@ def _figures(report: AgainstReport) -> Iterator[tuple[str, Cell]]:
     for side, scenario in zip("AB", report.scenarios, strict=True):
         yield side, cell(*words.scenario(scenario))
     counts = [Span(f"{count:,} {verdict}", STYLES[verdict]) for verdict, count in report.counts.items() if count]
-    yield "stages", cell(*counts)
+    yield say("label.stages"), cell(*counts)
     yield (
-        "compared",
-        cell(f"{words.counted(report.elements, 'element')}, stages of {report.replayed.upper()} run again"),
+        say("label.compared"),
+        cell(say("versus.again", elements=words.counted(report.elements, "element"), side=report.replayed.upper())),
     )
     for found in report.whole:
-        yield found.name, cell(f"{found.value:.3g} {found.unit}".strip())
+        yield again(found.name, "figure"), cell(f"{found.value:.3g} {found.unit}".strip())
 
 
 def _trouble(row: AgainstRow) -> Iterator[tuple[str, Cell]]:
-    yield "what differs", cell(row.culprit)
+    yield say("versus.what differs"), cell(again(row.culprit, "culprit", "note"))
     for side, parts in (("A", row.a), ("B", row.b)):
-        yield side, cell(*(f"{part.name} in {part}" for part in parts)) if parts else cell("nothing")
+        yield (
+            side,
+            cell(*(say("versus.in", name=part.name, place=part) for part in parts))
+            if parts
+            else cell(say("versus.nothing")),
+        )
     for one in row.differences:
-        yield one.name, cell(f"{one.a} in A, {one.b} in B")
+        yield one.name, cell(say("versus.both", a=one.a, b=one.b))
     worst = row.check.worst if row.check is not None else None
     if worst is not None and worst.over:
-        pair = f"A {worst.expected:.6g}, B {worst.got:.6g}, allowed {worst.allowed:.3g}"
-        yield "values", cell(f"{worst.over:,} of {worst.elements:,} differ, worst at {worst.place}: {pair}")
+        pair = {"a": f"{worst.expected:.6g}", "b": f"{worst.got:.6g}", "allowed": f"{worst.allowed:.3g}"}
+        counts = {"n": f"{worst.over:,}", "all": f"{worst.elements:,}", "place": worst.place}
+        yield say("label.values"), cell(say("versus.worst", **counts, **pair))
 
 
 def _row(row: AgainstRow) -> tuple[Cell, ...]:
-    reason = row.reason or row.culprit
+    reason = again(row.reason or row.culprit, "culprit", "note")
     verdict = Span(row.verdict if not reason else f"{row.verdict}: {reason}", STYLES[row.verdict])
-    return cell(row.where), cell(verdict), cell(figure(row.rho)), _modules(row.a), _modules(row.b)
+    return cell(words.stage(row.where)), cell(verdict), cell(figure(row.rho)), _modules(row.a), _modules(row.b)
 
 
 def _modules(parts: Sequence[Part]) -> Cell:
@@ -99,11 +110,11 @@ def _modules(parts: Sequence[Part]) -> Cell:
 
 
 def _notes(report: AgainstReport) -> Iterator[str]:
-    yield from report.notes
+    yield from words.notes(report.notes)
     if report.ungiven:
-        yield f"parameters of B that got nothing of A: {', '.join(report.ungiven)}"
+        yield say("versus.ungiven", names=", ".join(report.ungiven))
     if report.unused:
-        yield f"parameters of A that B has no place for: {', '.join(report.unused)}"
+        yield say("versus.unused", names=", ".join(report.unused))
 
 
 def envelope(reports: Sequence[AgainstReport], titles: Sequence[str]) -> dict[str, Any]:

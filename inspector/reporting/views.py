@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["shapes"]
+__all__ = ["header", "shapes"]
 
 from collections.abc import Iterator, Sequence
 
+from inspector.messages import say
 from inspector.render.document import (
     Block,
     Cell,
@@ -27,32 +28,36 @@ from inspector.reporting.groups import groups
 from inspector.reporting.side_by_side import Entry, aligned, present
 from inspector.shape_table.rows import ShapeRow, ShapeSummary, ShapeTable
 
-_ONE = (
-    Column("role", least=18),
-    Column("module", rank=2, least=22),
-    Column("input", least=18),
-    Column("output", least=18),
-    Column("in numbers", rank=4, least=24),
-    Column("op", rank=1, least=10),
-    Column("dtype", rank=5),
-    Column("parameters", "right"),
-    Column("FLOPs", "right", rank=3),
-)
+
+def _columns(*, per_op: bool) -> tuple[Column, ...]:
+    """The titles of one run; where ids are foreign words, what they mean stands beside them."""
+    return (
+        Column(say("label.role"), least=18),
+        *([Column(say("label.meaning"), rank=2, least=16, prose=True)] if words.glossed() else []),
+        Column(say("label.module"), rank=2, least=22),
+        Column(say("label.input"), least=18),
+        Column(say("label.output"), least=18),
+        *([Column(say("explain.column_signature"), rank=2, least=26)] if per_op else []),
+        Column(say("shapes.in numbers"), rank=4, least=24),
+        Column(say("label.op"), rank=1, least=10),
+        Column(say("label.dtype"), rank=5),
+        Column(say("label.parameters"), "right"),
+        Column(say("label.FLOPs"), "right", rank=3),
+    )
 
 
 def shapes(tables: Sequence[ShapeTable]) -> Document:
     """The shapes of one model; of several runs, side by side on the role."""
-    return (*_header(tables), _table(tables), *(block for table in tables for block in _footer(table, tables)))
+    return (*header(tables), _table(tables), *(block for table in tables for block in _footer(table, tables)))
 
 
-def _header(tables: Sequence[ShapeTable]) -> Iterator[Block]:
+def header(tables: Sequence[ShapeTable]) -> Iterator[Block]:
     model = tables[0].model
-    kind = f" ({model.model_type})" if model.model_type else ""
-    tied = f" ({model.untied:,} with tied ones counted each time)" if model.untied != model.parameters else ""
+    tied = say("shapes.tied", n=f"{model.untied:,}") if model.untied != model.parameters else ""
     yield Heading(1, line(model.name or model.class_name))
-    yield Paragraph(line(f"{model.class_name}{kind}, {words.counted(model.parameters, 'parameter')}{tied}"))
-    runs = [(_label(table, tables) or "run", cell(*words.scenario(table.scenario))) for table in tables]
-    yield Pairs((*runs, ("axes", cells.legend(tables[0]))))
+    yield Paragraph(line(words.described(model) + tied))
+    runs = [(_label(table, tables) or say("label.run"), cell(*words.scenario(table.scenario))) for table in tables]
+    yield Pairs((*runs, (say("label.axes"), cells.legend(tables[0]))))
 
 
 def _label(table: ShapeTable, tables: Sequence[ShapeTable]) -> str:
@@ -63,19 +68,21 @@ def _label(table: ShapeTable, tables: Sequence[ShapeTable]) -> str:
 def _table(tables: Sequence[ShapeTable]) -> Table:
     entries = aligned(tables)
     if len(tables) == 1:
-        return Table(_ONE, groups(entries, tables[0], _one))
+        per_op = tables[0].per_op
+        return Table(_columns(per_op=per_op), groups(entries, tables[0], _one_op if per_op else _one))
     return Table(_several(tables), groups(entries, tables[0], _each))
 
 
 def _several(tables: Sequence[ShapeTable]) -> tuple[Column, ...]:
-    pairs = ((Column(_label(table, tables), least=16), Column("op", rank=1, least=10)) for table in tables)
-    return (Column("role", least=18), *(column for pair in pairs for column in pair))
+    pairs = ((Column(_label(table, tables), least=16), Column(say("label.op"), rank=1, least=10)) for table in tables)
+    return (Column(say("label.role"), least=18), *(column for pair in pairs for column in pair))
 
 
 def _one(entry: Entry, section: str) -> tuple[Cell, ...]:
     row = present(entry)
     return (
         cells.role(row, section),
+        *([cell(words.meaning(f"role_{row.section}", row.role))] if words.glossed() else []),
         cell(row.module),
         cells.tensors(row.inputs),
         cells.tensors(row.outputs, "→ "),
@@ -85,6 +92,12 @@ def _one(entry: Entry, section: str) -> tuple[Cell, ...]:
         cell(words.number(row.parameters)),
         cell(words.number(row.flops)),
     )
+
+
+def _one_op(entry: Entry, section: str) -> tuple[Cell, ...]:
+    made = present(entry).signature
+    before, behind = (_one(entry, section)[:-5], _one(entry, section)[-5:])
+    return (*before, cell(made.text if made else ""), *behind)
 
 
 def _each(entry: Entry, section: str) -> tuple[Cell, ...]:
@@ -105,50 +118,52 @@ def _dtype(row: ShapeRow) -> Cell:
 
 def _footer(table: ShapeTable, tables: Sequence[ShapeTable]) -> Iterator[Block]:
     label = _label(table, tables)
-    yield Heading(2, line(f"summary of {label}" if label else "summary"))
+    yield Heading(2, line(say("shapes.summary of", label=label) if label else say("shapes.summary")))
     yield Pairs(tuple(_summary(table)))
     if table.cache:
         yield _cache(table)
-    yield from (Note(line(text)) for text in (*_gaps(table.summary), *table.notes))
+    yield from (Note(line(text)) for text in (*_gaps(table.summary), *words.notes(table.notes)))
 
 
 def _summary(table: ShapeTable) -> Iterator[tuple[str, Cell]]:
     summary = table.summary
     shown = words.counted(len(table.rows), "row")
-    yield "ops", cell(f"{summary.ops:,} in {words.counted(summary.stages, 'stage')}", f"shown as {shown}")
+    stages = say("shapes.in stages", n=f"{summary.ops:,}", stages=words.counted(summary.stages, "stage"))
+    yield say("label.ops"), cell(stages, say("shapes.shown as", rows=shown))
     yield (
-        "roles",
+        say("label.roles"),
         cell(
-            f"{100 * summary.specific:.1f} % specific",
+            say("shapes.specific", share=f"{100 * summary.specific:.1f}"),
             words.counted(summary.unknown, "unknown op"),
             words.counted(summary.orphans, "orphan tensor"),
             words.counted(summary.unsolved_dims, "unsolved dimension"),
         ),
     )
-    yield "parameters", cell(f"{summary.parameters:,}")
-    yield "FLOPs", cell(f"{summary.flops:,} in contractions", f"{summary.flops_other:,} in the rest")
+    yield say("label.parameters"), cell(f"{summary.parameters:,}")
+    flops = {"n": f"{summary.flops:,}"}, {"n": f"{summary.flops_other:,}"}
+    yield say("label.FLOPs"), cell(say("shapes.in contractions", **flops[0]), say("shapes.in the rest", **flops[1]))
     if summary.cache_bytes_per_token is not None:
-        yield "KV cache", cell(f"{summary.cache_bytes_per_token:,} bytes per token")
+        yield say("shapes.KV cache"), cell(say("shapes.bytes", n=f"{summary.cache_bytes_per_token:,}"))
 
 
 def _gaps(summary: ShapeSummary) -> Iterator[str]:
     """What was not understood is said in words too: a count in a list is easily overlooked."""
     if summary.unknown:
-        yield f"{words.counted(summary.unknown, 'op')} could not be given a role: see the rows marked unknown"
+        yield say("shapes.unknown", ops=words.counted(summary.unknown, "op"))
     if summary.orphans:
-        yield f"{words.counted(summary.orphans, 'tensor')} came from nowhere that was watched: a gap in this trace"
+        yield say("shapes.orphans", tensors=words.counted(summary.orphans, "tensor"))
     if summary.unsolved_dims:
-        yield f"{words.counted(summary.unsolved_dims, 'dimension')} did not solve for B, S and P: shown as a number"
+        yield say("shapes.unsolved", dimensions=words.counted(summary.unsolved_dims, "dimension"))
 
 
 def _cache(table: ShapeTable) -> Details:
     columns = (
-        Column("layers"),
-        Column("holds"),
-        Column("shape", least=16),
-        Column("bytes per token in one layer", "right"),
+        Column(say("label.layers")),
+        Column(say("shapes.holds")),
+        Column(say("shapes.shape"), least=16),
+        Column(say("shapes.bytes in one layer"), "right"),
     )
     rows = tuple(
         (cell(layers), cell(name), cell(shape), cell(f"{size:,}")) for layers, name, shape, size in table.cache
     )
-    return Details(line("what the KV cache holds"), (Table(columns, (Group(line(), 1, rows),)),))
+    return Details(line(say("shapes.cache holds")), (Table(columns, (Group(line(), 1, rows),)),))

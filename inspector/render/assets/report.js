@@ -8,6 +8,9 @@
   const root = document.documentElement;
   const said = one("said");
 
+  // Phrases stand in the page, in its language, with places to fill.
+  const told = (id, values) => document.body.dataset[id].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+
   const kept = (name, value) => {
     try { // a page from disk may have no storage
       if (value === undefined) return localStorage.getItem("inspector-" + name);
@@ -21,7 +24,7 @@
     : matchMedia("(prefers-color-scheme: dark)").matches;
   const paint = (theme) => {
     root.dataset.theme = theme;
-    one("theme").textContent = theme === "dark" ? "light" : "dark";
+    one("theme").textContent = document.body.dataset[theme === "dark" ? "light" : "dark"];
   };
   const turn = () => { paint(dark() ? "light" : "dark"); kept("theme", root.dataset.theme); };
 
@@ -45,7 +48,8 @@
     row.focus({ preventScroll: true });
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
     row.scrollIntoView({ block: "center", behavior: still ? "auto" : "smooth" });
-    said.textContent = `${among.indexOf(row) + 1} of ${among.length}: ${row.getAttribute("aria-label")}`;
+    const place = { at: among.indexOf(row) + 1, all: among.length, row: row.getAttribute("aria-label") };
+    said.textContent = told("at", place);
   };
 
   const filter = () => {
@@ -59,7 +63,7 @@
     for (const fold of document.querySelectorAll(".fold")) {
       fold.hidden = words.length > 0 && !fold.querySelector(".row:not([hidden])");
     }
-    said.textContent = words.length ? `${left} rows` : "";
+    said.textContent = words.length ? told("left", { n: left }) : "";
   };
 
   const dim = () => {
@@ -125,6 +129,6 @@
   addEventListener("afterprint", () => closed.forEach((fold) => { fold.open = false; }));
 
   if (["light", "dark"].includes(kept("theme"))) paint(kept("theme"));
-  else one("theme").textContent = dark() ? "light" : "dark"; // and the system may still change its mind
+  else one("theme").textContent = document.body.dataset[dark() ? "light" : "dark"]; // and the system may still change its mind
   document.querySelector(".tools").hidden = false;
 })();

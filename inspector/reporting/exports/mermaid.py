@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 
 from inspector.errors import UsageError
+from inspector.messages import say
 from inspector.reporting.exports.words import block_title, leads_back, node_title, shapes
 from inspector.stage_graph.record import GraphNode, GraphRecord
 
@@ -44,7 +45,7 @@ def _lines(record: GraphRecord) -> Iterator[str]:
         yield from (f"    {names[node.id]}{_label(node)}" for node in record.nodes if node.block == index)
         yield "  end"
     for edge in record.edges:
-        arrow = "-. next block .->" if leads_back(record, edge) else "==>" if edge.stream else "-->"
+        arrow = f"-. {say('graph.next block')} .->" if leads_back(record, edge) else "==>" if edge.stream else "-->"
         yield f"  {names[edge.source]} {arrow} {names[edge.target]}"
 
 

@@ -1,0 +1,45 @@
+"""What a survey says of one model type, and of one figure that is worse than before."""
+
+from __future__ import annotations
+
+__all__ = ["Row", "Worse"]
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One type. Shares are in percent; None is what could not be found out, and `reason` says why.
+
+    device: where it was traced. role_percent: of all ops. specific_percent: of the ops in blocks, whose role names a
+    part. softmax: whether it has softmax attention. label_exam: roles that agree with names, None where nobody held
+    them against any. stages_verified: those that were computed a second time, of those that could be.
+    """
+
+    model_type: str
+    traced: bool = False
+    device: str | None = None
+    parameters: int | None = None
+    ops: int | None = None
+    role_percent: float | None = None
+    specific_percent: float | None = None
+    unknown: int | None = None
+    softmax: bool | None = None
+    label_exam: float | None = None
+    stages: int | None = None
+    stages_verified: float | None = None
+    stages_failed: int | None = None
+    pattern: str | None = None
+    facts: int | None = None
+    conflicts: tuple[str, ...] = ()
+    reason: str = ""
+
+
+class Worse(NamedTuple):
+    """One figure of one type that is worse: `field` was `before` and is `now`."""
+
+    model_type: str
+    field: str
+    before: Any
+    now: Any
