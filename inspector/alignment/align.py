@@ -11,7 +11,7 @@ __all__ = ["align"]
 from collections.abc import Callable, Iterator, Sequence
 
 from inspector.alignment.blocks import paired
-from inspector.alignment.forms import FORMS, SIBLINGS, Form
+from inspector.alignment.forms import FORMS, HEADS, SIBLINGS, Form
 from inspector.alignment.neighbours import by_neighbours, in_context
 from inspector.alignment.order import merged
 from inspector.alignment.parts import Match, Part, Scope, Side
@@ -79,6 +79,16 @@ def _forms(left: Left) -> Iterator[Match]:
                     yield match
 
 
+def _looped(left: Left) -> Iterator[Match]:
+    """Heads computed one after the other here, and all at once there."""
+    for section in ("attention", "cross_attention"):
+        sides = [[part for part in side.values() if part.section == section] for side in (left.a, left.b)]
+        counts = [sum(part.role in ("scores", "fused") for part in side) for side in sides]
+        if min(counts) == 1 < max(counts):
+            a, b = (tuple(part for part in side if part.role in HEADS) for side in sides)
+            yield Match(a, b, "each head by itself on one side, all heads at once on the other", 0.9, "heads")
+
+
 def _mirrored(match: Match | None) -> Match | None:
     return match.mirrored if match else None
 
@@ -132,7 +142,9 @@ def _same_part(left: Left) -> Iterator[Match]:
             a.setdefault(part.name, []).append(part)
     for name, ones in a.items():
         twos = b[name]
-        if len(ones) != len(twos) and not ones[0].idle and (ones[0].role in JOINED or _chained(ones, twos)):
+        if name == "mask.build" and len(ones) != len(twos) and len({part.maths for part in (*ones, *twos)}) == 1:
+            yield Match(tuple(ones), tuple(twos), "the same mask, made more often on one side", 0.9, "mask")
+        elif len(ones) != len(twos) and not ones[0].idle and (ones[0].role in JOINED or _chained(ones, twos)):
             yield Match(tuple(ones), tuple(twos), "the same role path and operand, cut at other places", 0.9, "joined")
         else:
             yield from in_context(ones, twos, "the same role path and operand")
@@ -178,6 +190,7 @@ def _neighbourly(left: Left) -> Iterator[Match]:
 
 
 RULES: tuple[Callable[[Left], Iterator[Match]], ...] = (
+    _looped,
     _forms,
     _watched,
     _other_operand,

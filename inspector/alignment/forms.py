@@ -5,7 +5,7 @@ A form applies when both sides do the job, in different stages. What it gathers 
 
 from __future__ import annotations
 
-__all__ = ["FORMS", "SIBLINGS", "Form"]
+__all__ = ["FORMS", "HEADS", "SIBLINGS", "Form"]
 
 from typing import NamedTuple
 
@@ -46,13 +46,14 @@ FORMS: tuple[Form, ...] = (
         "qkv",
         _ATTENTION,
         ("qkv_proj", "split_qkv"),
-        ("q_proj", "k_proj", "v_proj", "kv_proj"),
+        ("q_proj", "k_proj", "v_proj", "kv_proj", "split_qkv"),
+        anchor=("q_proj", "k_proj", "v_proj", "kv_proj"),
         reason="the rows of one fused weight are those of the separate ones: x [Wq Wk Wv] = [x Wq, x Wk, x Wv]",
     ),
     Form(
         "kv",
         _ATTENTION,
-        ("kv_proj",),
+        ("kv_proj", "split_qkv"),
         ("k_proj", "v_proj"),
         anchor=("k_proj", "v_proj"),
         reason="the rows of one fused weight are those of the separate ones: x [Wk Wv] = [x Wk, x Wv]",
@@ -84,6 +85,12 @@ FORMS: tuple[Form, ...] = (
     ),
 )
 """In the order they are tried."""
+
+HEADS = frozenset(
+    "q_proj k_proj v_proj qkv_proj kv_proj split_qkv split_heads repeat_kv scores scale position_bias mask softmax "
+    "dropout weighted_sum fused merge_heads".split()
+)
+"""What a head does by itself, from its projections to where the heads are joined."""
 
 SIBLINGS: tuple[tuple[str, str], ...] = (
     ("mlp.norm", "moe.norm"),

@@ -13,6 +13,7 @@ BY_FORM: dict[str, str] = {
     "qkv": "one product with stacked rows is the products one by one",
     "kv": "one product with stacked rows is the products one by one",
     "up_gate": "one product with stacked rows is the products one by one",
+    "heads": "no head reads another, and each has rows of its own in the weights of all",
     "scale": "s (q kᵀ) = (s q) kᵀ",
     "mask": "both masks hide the same keys",
     "joined": "only views lie between",
@@ -22,12 +23,16 @@ _STORED = "x W + b on both sides, the weight stored (in, out) on one and (out, i
 _NORM = "the same formula with the same eps, one kernel or step by step"
 _FUNCTION = "the recorded ops give the same function of one number"
 _MOVED = "only data movement, and the same shape at the end"
+_PRODUCT = "the same product: the same axes of the same operands are summed"
+_FACTOR = "the same factor"
 _TABLE = "computed without weights, and read in the same way"
 
 BY_ROLE: tuple[tuple[Callable[[str], bool], str], ...] = (
     (lambda role: role.endswith("_proj") or role in ("lm_head", "pooler", "router"), _STORED),
     (lambda role: role.endswith("norm"), _NORM),
     (lambda role: role.endswith("activation") or role == "softcap", _FUNCTION),
+    (lambda role: role in ("scores", "weighted_sum"), _PRODUCT),
+    (lambda role: role == "scale", _FACTOR),
     (lambda role: role in ("ids", "build", "rope_table", "alibi", "sinusoid", "segment"), _TABLE),
     (lambda _: True, _MOVED),
 )

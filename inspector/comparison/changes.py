@@ -143,7 +143,10 @@ def _names(parts: Iterable[Part]) -> str:
 
 def _attributes(match: Match) -> Iterable[Change]:
     one, two = _maths(match.a), _maths(match.b)
-    if match.form == "kernel":  # in which number format a kernel computes its softmax is not seen from outside
+    if match.form in (
+        "kernel",
+        "heads",
+    ):  # in which number format a kernel computes its softmax is not seen from outside
         one.pop("dtype", None)
         two.pop("dtype", None)
     for name in sorted(one.keys() | two.keys()):
@@ -191,8 +194,11 @@ def _shapes(match: Match, a: Side, b: Side) -> Change | None:
 def _leaving(parts: Sequence[Part], form: str) -> tuple[tuple[str, ...], ...]:
     """The shapes that a row hands on: the first output of one stage; of several, those of the last."""
     if form == "qkv":
-        parts = [part for part in parts if part.role == "split_qkv"] or parts
+        whole = {"qkv_proj", "kv_proj"} if any(part.role == "split_qkv" for part in parts) else set()
+        parts = [part for part in parts if part.role not in whole]
         return tuple(sorted({shape for part in parts for shape in part.shapes}))
+    if form == "heads":
+        return ()  # how many heads there are, and how wide, is a fact of its own
     if form == "up_gate":
         return tuple(sorted({shape for part in parts if part.role != "up_gate_proj" for shape in part.shapes}))
     last = parts[-1]

@@ -18,17 +18,18 @@ from inspector.comparison.algebra import equality
 from inspector.comparison.changes import Change, Row, rows_of
 from inspector.comparison.observed import observed
 from inspector.comparison.rules import RULES, SEVERITIES, UNEXPLAINED, Rule, Severity
-from inspector.comparison.wording import Speaker
+from inspector.comparison.wording import Speaker, bears_role
 from inspector.errors import InspectorError
 from inspector.records import Plain
-from inspector.vocabulary import is_specific
+from inspector.vocabulary import ROLES, is_specific
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What a difference means. a, b: the values of the two sides. rows: ids of the rows that show it.
 
-    fingerprint: 12 hex digits of rule, place and values, the same from run to run.
+    fingerprint: 12 hex digits of rule, place and values, the same from run to run. place: the part that it is about,
+    and what of it, where the rule does not say that.
     """
 
     rule: str
@@ -38,6 +39,7 @@ class Finding:
     a: Plain
     b: Plain
     rows: tuple[str, ...]
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def compare(a: Side, b: Side, prover: Prover | None = None) -> Comparison:
     names = _names(a, b)
     _refuse(a, b)
     rows = tuple(_proved(row, prover) for row in rows_of(align(a, b), a, b))
-    if not any(row.a and row.b and _bears_role(row) for row in rows):
+    if not any(row.a and row.b and bears_role(row) for row in rows):
         raise InspectorError(
             f"no part of {names[0]} has a counterpart in {names[1]}",
             why="nothing could be aligned, so nothing can be said to be equal or different",
@@ -93,8 +95,7 @@ def compare(a: Side, b: Side, prover: Prover | None = None) -> Comparison:
     findings, explained = _findings(rows, speaker)
     aligned = _aligned(rows, explained)
     sentences = tuple(finding.sentence for finding in findings if finding.severity != "cosmetic")
-    counts = Counter[str](row.status for row in rows if _bears_role(row))
-    return Comparison(a, b, names, rows, findings, (*sentences, speaker.summary(counts, bool(findings))), aligned)
+    return Comparison(a, b, names, rows, findings, (*sentences, speaker.summary(rows, bool(findings))), aligned)
 
 
 def _proved(row: Row, prover: Prover | None) -> Row:
@@ -120,12 +121,16 @@ def _names(a: Side, b: Side) -> tuple[str, str]:
     return (one, two) if a == b else (f"{one} (A)", f"{two} (B)")
 
 
+_WORKING = frozenset({"attention", "cross_attention", "mlp", "moe", "ssm"})
+"""What a block does: code that does it without a residual stream can be compared too."""
+
+
 def _refuse(a: Side, b: Side) -> None:
     for side in (a, b):
         name = side.model.name or side.model.class_name
         if not side.parts:
             raise InspectorError(f"{name} ran no op: there is nothing to compare")
-        if not side.blocks:
+        if not side.blocks and not any(part.section in _WORKING for part in side.parts):
             raise InspectorError(
                 f"there is no transformer block in {name}",
                 why="no residual stream with attention or a feed-forward was found in what ran",
@@ -137,11 +142,6 @@ def _refuse(a: Side, b: Side) -> None:
             why="a step of decoding is another graph than a prefill, whatever the model",
             hint="compare two runs of one mode: the same --past for both",
         )
-
-
-def _bears_role(row: Row) -> bool:
-    """Whether the row is about a part of the architecture; idle calls and odds and ends are not."""
-    return any(is_specific(part.path) for part in row.parts) and not all(part.idle for part in row.parts)
 
 
 def _findings(rows: Sequence[Row], speaker: Speaker) -> tuple[tuple[Finding, ...], frozenset[str]]:
@@ -159,7 +159,7 @@ def _findings(rows: Sequence[Row], speaker: Speaker) -> tuple[tuple[Finding, ...
         mine = [aspect for aspect in aspects if _covered(rule, aspect)]
         explained.update(mine)
         found.append(_finding(rule, one, two, speaker, (row for aspect in mine for row in aspects[aspect])))
-    left = {aspect: found for aspect, found in aspects.items() if aspect not in explained and _bears_role(found[0])}
+    left = {aspect: found for aspect, found in aspects.items() if aspect not in explained and bears_role(found[0])}
     found += [_unexplained(aspect, shown, speaker) for aspect, shown in sorted(left.items())]
     return tuple(found), frozenset(explained)
 
@@ -182,12 +182,12 @@ def _finding(rule: Rule, one: Plain, two: Plain, speaker: Speaker, rows: Iterabl
 
 def _unexplained(aspect: str, rows: Sequence[Row], speaker: Speaker) -> Finding:
     path, _, name = aspect.partition(":")
+    section, _, role = path.partition(".")
     one, two = _shown(rows, name)
-    sentence = speaker.unexplained(path, name, one, two)
+    sentence = speaker.unexplained(aspect, one, two, ROLES.get(section, {}).get(role, ""))
     ids = tuple(row.id for row in rows)
-    return Finding(
-        UNEXPLAINED.id, UNEXPLAINED.severity, sentence, fingerprint(UNEXPLAINED.id, aspect, one, two), one, two, ids
-    )
+    mark = fingerprint(UNEXPLAINED.id, aspect, one, two)
+    return Finding(UNEXPLAINED.id, UNEXPLAINED.severity, sentence, mark, one, two, ids, aspect)
 
 
 def _shown(rows: Sequence[Row], name: str) -> tuple[Plain, Plain]:

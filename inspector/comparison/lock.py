@@ -236,4 +236,4 @@ def _finding(
 ) -> Finding:
     fields = {"part": part, "a": text(a), "b": text(b), "a_name": names[0], "b_name": names[1]}
     sentence = str(messages()[message]["other"]).format(**fields)
-    return Finding(rule.id, rule.severity, sentence, fingerprint(rule.id, part, a, b), a, b, rows)
+    return Finding(rule.id, rule.severity, sentence, fingerprint(rule.id, part, a, b), a, b, rows, part)

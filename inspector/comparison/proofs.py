@@ -133,7 +133,17 @@ def _difference(one: Tensor, two: Tensor, where: Tensor | None = None) -> Proof:
 
 
 def _one_to_one(a: Stage, b: Stage) -> Proof:
-    """One stage on each side: the same weights, transposed where the other side stores them so."""
+    """One stage on each side; of a product of two activations, whichever of them is written first."""
+    found = _same_order(a, b)
+    if not found.holds and len(a.inputs) == 2 and not a.weights and {part.role for part in a.parts} == {"scores"}:
+        b.inputs.reverse()
+        again = _same_order(a, b)
+        return again if again.holds else found
+    return found
+
+
+def _same_order(a: Stage, b: Stage) -> Proof:
+    """The same weights, transposed where the other side stores them so; inputs in the order in which they are read."""
     if len(a.inputs) != len(b.inputs) or len(a.weights) != len(b.weights) or not a.inputs:
         raise Unprovable("not the same inputs")
     values_a = {value: _random(a.shape(value), seed) for seed, value in enumerate(a.inputs)}
@@ -220,10 +230,12 @@ def _entering(side: Stage, value: int) -> int:
 def _seen(side: Stage) -> Tensor:
     """Queries that may look at something."""
     seen = torch.ones(1, 1, 1, 1, dtype=torch.bool)
-    for value in side.fixed:
-        mask = _contents(side.trace, value)
-        if mask.dim() == 4:
-            seen = seen & (mask if mask.dtype is torch.bool else mask > -1e30).any(-1, keepdim=True)
+    for op in side.ops:
+        for value in op.inputs:
+            if value in side.fixed and (mask := _contents(side.trace, value)).dim() >= 2:
+                hides = op.name == "masked_fill"
+                kept = ~mask.bool() if hides else mask if mask.dtype is torch.bool else mask > -1e30
+                seen = seen & kept.any(-1, keepdim=True)
     return seen
 
 
@@ -298,9 +310,40 @@ def _against(many: Stage, pieces: Sequence[Piece], given: Given) -> Proof:
     return Proof(max(p.difference for p in proofs), max(p.magnitude for p in proofs), sum(p.elements for p in proofs))
 
 
+def _heads(a: Stage, b: Stage) -> Proof:
+    """Each head by itself against all at once: the rows of a head are its rows of the weights of all."""
+    one, many = (a, b) if len(a.weights) < len(b.weights) else (b, a)
+    if len(one.inputs) != 1 or len(many.inputs) != 1:
+        raise Unprovable("not one input")
+    source = _random(one.shape(one.inputs[0]), 0)
+    values = {one.inputs[0]: source}, {many.inputs[0]: source.reshape(many.shape(many.inputs[0]))}
+    for seed, role in enumerate(("q_proj", "k_proj", "v_proj")):
+        (whole,), pieces = _projected(one, role), _projected(many, role)
+        for place, (full, parts) in enumerate(zip(whole, zip(*pieces, strict=True), strict=True)):
+            weight = _random(one.shape(full), 10 * seed + place + 1)
+            values[0][full] = weight
+            sizes = [many.shape(part)[0] for part in parts]
+            for part, rows in zip(parts, weight.split(sizes), strict=True):
+                values[1][part] = rows
+    return _difference(one.run(values[0])[one.result], many.run(values[1])[many.result])
+
+
+def _projected(side: Stage, role: str) -> list[list[int]]:
+    """The weights of each stage of a role, stored (out, in): weight, then bias."""
+    if _transposed(side):
+        raise Unprovable("weights stored (in, out)")
+    found = []
+    for part in side.parts:
+        if part.role == role:
+            read = dict.fromkeys(value for index in part.ops for value in side.trace.ops[index].inputs)
+            found.append([value for value in read if value in side.weights])
+    return found
+
+
 _FORMS: dict[str, Callable[[Stage, Stage], Proof]] = {
     "": _one_to_one,
     "kernel": _kernel,
+    "heads": _heads,
     "qkv": _stacked,
     "kv": _stacked,
     "up_gate": _stacked,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from inspector.costs.einsum import spelled
 from inspector.records import Op, Plain
 
 Named = dict[str, Tensor]
@@ -60,6 +61,13 @@ def _dim(op: Op) -> int:
     return dim if isinstance(dim, int) else 0
 
 
+def _equation(op: Op) -> str:
+    said = spelled(op)
+    if said is None:
+        raise Unprovable(op.name)
+    return said
+
+
 def _attend(op: Op, named: Named, *tensors: Tensor) -> Tensor:
     query, key, value = tensors[:3]
     return functional.scaled_dot_product_attention(
@@ -101,11 +109,13 @@ _CALLS: dict[str, Callable[..., Any]] = {
     "div": _pair(lambda x, y: x / y),
     "pow": _pair(lambda x, y: x**y),
     "mean": lambda op, named, x: x.mean(_number(op, "dim"), keepdim=bool(op.attribute("keepdim"))),
+    "masked_fill": lambda op, named, x, mask: x.masked_fill(mask.bool(), _number(op, "value")),
     "softmax": lambda op, named, x: x.softmax(_number(op, "dim")),
     "linear": lambda op, named, *_: functional.linear(named["input"], named["weight"], named.get("bias")),
     "addmm": lambda op, named, *t: torch.addmm(*t),
     "matmul": lambda op, named, *t: torch.matmul(*t),
     "bmm": lambda op, named, *t: torch.bmm(*t),
+    "einsum": lambda op, named, *t: torch.einsum(_equation(op), *t),
     "layer_norm": lambda op, named, *_: functional.layer_norm(
         named["input"], named["input"].shape[-1:], named.get("weight"), named.get("bias"), _number(op, "eps")
     ),

@@ -163,7 +163,7 @@ RULES: tuple[Rule, ...] = (
     Rule("graph.position_table", "notable"),
     Rule("graph.position_ids", "notable", ("embedding.position:first", "embedding.position:padding")),
     Rule("graph.cache", "notable", ("*.cache_update:only",)),
-    Rule("graph.kernel", "cosmetic"),
+    Rule("graph.kernel", "cosmetic", ("mask.build:only",)),  # a kernel that is told to be causal needs no mask
     Rule("graph.storage", "cosmetic"),
     Rule("graph.movement", "cosmetic", ("*.split_heads:only", "*.merge_heads:only", "*.split_qkv:only")),
     Rule("graph.dropout", "cosmetic", ("*.dropout:only",)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["einsum"]
+__all__ = ["einsum", "parsed", "spelled"]
 
 from collections import Counter
 from collections.abc import Iterable
@@ -20,10 +20,10 @@ def einsum(op: Op, inputs: Shapes, outputs: Shapes) -> Cost | None:
     is left to sum over, the pair is a product of elements, not of matrices. None for the form that names axes by lists
     of numbers.
     """
-    equation = next((value for _, value in op.attributes if isinstance(value, str)), None)
+    equation = spelled(op)
     if equation is None:
         return None
-    terms, result = _parse(equation, inputs)
+    terms, result = parsed(equation, inputs)
     sizes = _sizes(terms, inputs)
 
     def size(axes: Iterable[str]) -> int:
@@ -53,9 +53,20 @@ def _sizes(terms: list[str], inputs: Shapes) -> dict[str, int]:
     return sizes
 
 
-def _parse(equation: str, inputs: Shapes) -> tuple[list[str], str]:
-    """Operand terms and result, with letters that the equation does not use in place of each ellipsis."""
-    left, arrow, result = equation.replace(" ", "").partition("->")
+def spelled(op: Op) -> str | None:
+    """The equation of an einsum without its blanks; None for the form that names axes by lists of numbers."""
+    said = [item for _, value in op.attributes for item in (value if isinstance(value, tuple) else (value,))]
+    equation = next((item for item in said if isinstance(item, str)), None)
+    return equation and equation.replace(" ", "")
+
+
+def parsed(equation: str, inputs: Shapes) -> tuple[list[str], str]:
+    """Operand terms and result, with letters that the equation does not use in place of each ellipsis.
+
+    >>> parsed("...ij,jk", [(5, 2, 3), (3, 4)])
+    (['aij', 'jk'], 'aik')
+    """
+    left, arrow, result = equation.partition("->")
     terms = left.split(",")
     if not arrow:
         result = _implied_result(left)

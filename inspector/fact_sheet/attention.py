@@ -71,9 +71,34 @@ def counted(scene: Scene, kind: Kind) -> tuple[int, int, int, tuple[int, ...]] |
     if scene.shape(keys)[-1] != width:  # a part of the key alone is shared
         before, keys = None, key
     length = _length(scene, op)
-    rows = scene.flow.size(query) // (batch * scene.trace.scenario.seq * width)
+    rows = _heads_of(scene, query, batch, width)
     groups = scene.flow.size(keys) // (batch * length * width) if length else rows
+    loop = looped(scene, kind)
+    rows, groups = rows * loop, groups * (loop if _own_keys(scene, kind) else 1)
     return rows, groups, width, (*(scene.ids([before]) if before else ()), op.id)
+
+
+def _heads_of(scene: Scene, query: int, batch: int, width: int) -> int:
+    """What is left of the queries' elements; an encoder may read a sequence of another length than the decoder."""
+    rows, rest = divmod(scene.flow.size(query), batch * scene.trace.scenario.seq * width)
+    return rows if not rest else scene.flow.size(query) // (batch * scene.shape(query)[-2] * width)
+
+
+def looped(scene: Scene, kind: Kind) -> int:
+    """How many attentions are joined to one: heads may be computed one after the other."""
+    for op in scene.ops(scene.stages(kind, "attention.merge_heads")):
+        if op.name in ("cat", "stack") and len(op.inputs) > 1:
+            makers = [scene.flow.maker(scene.flow.through(value, ("plumb", "view"))) for value in op.inputs]
+            roles = {scene.naming.parts[maker.id].path if maker is not None else "" for maker in makers}
+            if roles <= {"attention.weighted_sum", "attention.fused"}:
+                return len(op.inputs)
+    return 1
+
+
+def _own_keys(scene: Scene, kind: Kind) -> bool:
+    """Whether each of several attentions has keys of its own."""
+    stages = scene.stages(kind, "attention.k_proj")
+    return len(stages) != 1
 
 
 def products(scene: Scene, kind: Kind) -> tuple[int, int, Op] | None:
@@ -104,8 +129,14 @@ def scale(scene: Scene) -> Iterator[Seen | Unseen]:
 
 
 def _factor(scene: Scene, kind: Kind) -> tuple[float | None, tuple[int, ...]]:
-    product, used = 1.0, []
-    for op in scene.ops(scene.stages(kind, "attention.scale", "attention.scores", "attention.fused")):
+    product, used, loop = 1.0, [], looped(scene, kind)
+    stages = [
+        stage
+        for role in ("scale", "scores", "fused")
+        for found in [scene.stages(kind, f"attention.{role}")]
+        for stage in found[: max(1, len(found) // loop)]  # of heads one after the other, those of one
+    ]
+    for op in scene.ops(stages):
         number = _of_op(scene, op)
         if number is None:
             return None, ()

@@ -143,11 +143,17 @@ def _short(items: list[str], most: int = 6) -> list[str]:
     return items if len(items) <= most else [*items[:most], "..."]
 
 
+_WORKING = frozenset({"attention", "cross_attention", "mlp", "moe", "ssm"})
+"""What a block does. Code that does it without a residual stream is looked at as one block of no layer."""
+
+
 def _kinds(folded: FoldedGraph) -> tuple[Kind, ...]:
     layers: dict[int, list[int]] = {}
     for blocks in folded.blocks:
         for block in blocks:
             layers.setdefault(block.kind, []).extend(block.layers)
+    if not layers and any(stage.section in _WORKING for stage in folded.graph.stages):
+        return (Kind(0, (), folded.graph.stages),)
     inside: dict[int, list[Stage]] = {}
     for stage in folded.graph.stages:
         if stage.layer is not None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-__all__ = ["name_regions", "number_layers"]
+__all__ = ["name_bottlenecks", "name_regions", "number_layers"]
 
 from inspector.records import Op
 from inspector.roles.context import Context
 from inspector.roles.experts import name_experts
 from inspector.roles.feedforward import name_feedforward
-from inspector.roles.mixers import name_mixer
+from inspector.roles.mixers import name_mixer, name_short_convolutions, name_state_writes, name_token_shifts
 from inspector.roles.trunk import Residual
 
 
 def name_regions(context: Context) -> None:
     """Name every outer region that no attention has taken whole, then the adds and norms around it."""
-    for residual in context.residuals:
+    name_short_convolutions(context)
+    name_token_shifts(context)
+    name_state_writes(context)
+    for residual in sorted(context.residuals, key=lambda one: one.nested):
         if not (name_experts(context, residual.region) or name_mixer(context, residual.region)):
             name_feedforward(context, residual.region)
     for residual in context.residuals:
@@ -25,7 +28,7 @@ def name_regions(context: Context) -> None:
 def section_of(context: Context, residual: Residual) -> str:
     """The sublayer that a region is: what its ops were named, attention before feed-forward."""
     sections = _sections(context, residual)
-    return next((name for name in ("cross_attention", "attention", "moe", "ssm", "mlp") if name in sections), "block")
+    return next((name for name in _SUBLAYERS if name in sections), "block")
 
 
 def _sections(context: Context, residual: Residual) -> set[str]:
@@ -42,6 +45,7 @@ def _name_add(context: Context, residual: Residual) -> None:
         section, also = "mlp", ("attention.residual",)
     ops = [residual.op, *_unpacking(context, residual.result)]
     parts.claim(ops, f"{section}.residual", also=also, rule="adds an ancestor back after a contraction")
+    parts.claim(_scalings(context, residual), "block.scale", rule="scales what the stream brings, or the stream")
     for index in residual.region:
         op = flow.ops[index]
         if parts.taken(index) or not flow.live[index]:
@@ -50,6 +54,38 @@ def _name_add(context: Context, residual: Residual) -> None:
             parts.claim([index], f"{section}.residual", also=also, rule="sums parallel sublayers")
         elif op.name in ("mul", "div") and len(flow.act_inputs(op)) == 1:
             parts.claim([index], "block.scale", rule="scales the branch")
+
+
+def _scalings(context: Context, residual: Residual) -> list[int]:
+    """The arithmetic between the stream and the add, and between the sum and the stream it goes on as."""
+    flow = context.flow
+    found = []
+    for start in flow.ops[residual.op].inputs:
+        value = start
+        while value not in (residual.skip, residual.branch) and (op := flow.maker(value)) is not None:
+            acts = flow.act_inputs(op)
+            if len(acts) != 1 or context.parts.taken(op.id) or op.id in context.norm_of:
+                break
+            if flow.kind[op.id] != "plumb":  # a cast joins what it prepares for
+                found.append(op.id)
+            value = acts[0]
+    if residual.parent is not None:
+        found.extend(_on_stream(context, residual.skip, residual.parent.result))
+    after = flow.consumers(residual.result)
+    return [*found, *(op.id for op in after if op.name in ("mul", "div") and op.outputs[0] in context.trunk)]
+
+
+def _on_stream(context: Context, skip: int, before: int) -> list[int]:
+    """The arithmetic between one sum, or its norm, and the next: scales and offsets of the stream, blanked padding."""
+    flow = context.flow
+    found = []
+    for value in flow.stripping(skip):
+        op = flow.maker(value)
+        if op is None or value == before or value in context.norm_into:
+            break
+        if flow.kind[op.id] == "other":
+            found.append(op.id)
+    return found
 
 
 def _unpacking(context: Context, value: int) -> list[int]:
@@ -88,16 +124,42 @@ def _norm_after(context: Context, residual: Residual) -> tuple[int, ...] | None:
 
 
 def _reader(context: Context, value: int) -> str | None:
-    """The section of the first named op that reads `value`."""
+    """The section that reads `value`: of several side by side, the one that mixes tokens."""
     flow, parts = context.flow, context.parts
     stack: list[Op] = flow.consumers(value)
-    for op in stack[:16]:
-        section = parts[op.id].section
-        if parts.taken(op.id) and section in ("attention", "cross_attention", "mlp", "moe", "ssm"):
-            return section
+    found = set()
+    for op in stack[:_MOST_READERS]:
+        if parts.taken(op.id):
+            found.add(parts[op.id].section)
         if flow.kind[op.id] in ("view", "plumb", "select"):
             stack.extend(user for out in op.outputs for user in flow.consumers(out))
-    return None
+    return next((section for section in _SUBLAYERS if section in found), None)
+
+
+_MOST_READERS = 32
+_SUBLAYERS = ("cross_attention", "attention", "moe", "ssm", "mlp")
+
+
+def name_bottlenecks(context: Context) -> None:
+    """What narrows the stream for a block: projections between it and those of an attention."""
+    flow, parts = context.flow, context.parts
+    for norm in context.norms:  # of a first block that brings nothing back
+        owner = None if parts.taken(norm.ops[-1]) else _reader(context, norm.result)
+        if owner is not None:
+            parts.claim(norm.ops, f"{owner}.norm", rule="norm of what a sublayer reads")
+    for index in list(parts.log):
+        if not flow.weighted[index] or parts[index].section not in ("attention", "cross_attention"):
+            continue
+        ops: list[int] = []
+        value = flow.unit(flow.ops[index])[1]
+        while (op := flow.maker(value)) is not None and not parts.taken(op.id) and value not in context.trunk:
+            acts = flow.act_inputs(op)
+            if len(acts) != 1 or op.id in context.norm_of:
+                break
+            ops.append(op.id)
+            value = acts[0]
+        if any(flow.weighted[op] for op in ops):
+            parts.claim(ops, "block.projection", rule="between the stream and the projections of an attention")
 
 
 def number_layers(context: Context) -> None:

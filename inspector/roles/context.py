@@ -50,6 +50,10 @@ class Context:
     norm_into: dict[int, Norm] = field(default_factory=dict)
     trunk: set[int] = field(default_factory=set)
 
+    def projects(self, op: int) -> bool:
+        """Whether `op` is a weighted contraction of its own, not the gate inside a norm."""
+        return self.flow.weighted[op] and op not in self.norm_of
+
     def concrete(self, value: int) -> Concrete | None:
         """The contents of `value` where they are known and kept."""
         found = self.flow.trace.concrete.get(value)

@@ -10,11 +10,15 @@ __all__ = ["name_control"]
 from inspector.records import Op
 from inspector.roles.context import Context
 from inspector.roles.flow import PAR
+from inspector.vocabulary import UNKNOWN
 
 _FEEDS = {
     "attention.mask": "mask.build",
     "attention.fused": "mask.build",
     "attention.rope": "positions.rope_table",
+    "indexer.mask": "mask.build",
+    "indexer.scores": "mask.build",
+    "indexer.rope": "positions.rope_table",
     "attention.temperature": "positions.ids",
     "attention.scale": "control.scalar",
     "attention.cache_update": "attention.cache_update",
@@ -44,6 +48,8 @@ def name_control(context: Context) -> None:
         else:
             continue
         path = _decide(context, op, sinks[op.id])
+        if path == UNKNOWN:
+            continue  # what it feeds may get its part yet
         parts.claim([op.id], path, _operand(context, op, path), rule="off the activation plane: named by what it feeds")
 
 

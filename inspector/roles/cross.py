@@ -17,8 +17,9 @@ def name_cross_attentions(context: Context) -> None:
     streams = _streams(context)
     for ops in _by_region(context):
         paths = {op: parts[op].path for op in ops}
-        queries = {_stream(context, op, streams) for op, path in paths.items() if path in _QUERIES}
-        keys = {_stream(context, op, streams) for op, path in paths.items() if path in _KEYS}
+        products = [(op, path) for op, path in paths.items() if context.flow.weighted[op]]
+        queries = {_stream(context, op, streams) for op, path in products if path in _QUERIES}
+        keys = {_stream(context, op, streams) for op, path in products if path in _KEYS}
         if len(queries) == len(keys) == 1 and queries != keys:
             for op, path in paths.items():
                 if path.startswith("attention."):
@@ -56,7 +57,7 @@ def _stream(context: Context, op: int, streams: dict[int, int]) -> int:
         if value in streams:
             return streams[value]
         norm = context.norm_into.get(value)
-        before = norm.source if norm is not None else flow.through(value, ("plumb", "view"))
+        before = norm.source if norm is not None else flow.through(value, ("plumb", "view", "select"))
         if before == value:
             break
         value = before

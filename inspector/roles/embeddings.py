@@ -13,11 +13,19 @@ from inspector.roles.flow import ACT, IDS, PAR
 
 _LOOKUPS = frozenset({"embedding", "embedding_bag", "index_select", "getitem"})
 
+_MEASURING = frozenset({"pow", "square", "mean", "sqrt", "rsqrt", "clamp"})
+"""What tells the length of a vector, to scale another to it."""
+
+_REPLACING = frozenset({"where", "masked_fill", "masked_scatter"})
+
 
 def name_stem(context: Context, start: int) -> None:
     """Name everything that `start`, the value that enters the first block, is made of."""
     flow, parts = context.flow, context.parts
     ops = _ancestors(context, start)
+    if any(_is_in_blocks(context, value) for op in ops for value in op.inputs):
+        parts.claim([op.id for op in ops], "block.adapter", rule="from the stream back to it, beside the sublayers")
+        return
     lookups = [op for op in ops if _is_lookup(context, op)]
     kinds = _lookup_kinds(context, lookups)
     for op in ops:
@@ -28,10 +36,22 @@ def name_stem(context: Context, start: int) -> None:
             parts.claim(norm.ops, "embedding.norm", rule="norm before the first block")
         elif flow.weighted[op.id]:
             parts.claim(flow.unit(op)[0], "embedding.projection", rule="weighted contraction before the first block")
-        elif op.name in ("add", "sum") and len(op.inputs) > 1:
+        elif op.name in ("add", "sum"):
             parts.claim([op.id], "embedding.add", rule="sum before the first block")
-        elif op.name in ("mul", "div"):
+        elif op.name in ("mul", "div") or (op.name in _MEASURING and flow.on_act(op.outputs[0])):
             parts.claim([op.id], "embedding.scale", rule="scaling before the first block")
+        elif op.name in _REPLACING:
+            parts.claim([op.id], "embedding.replace", rule="other vectors in the place of some tokens'")
+        elif op.name == "pad":
+            parts.claim([op.id], "embedding.pad", rule="rows of zeros before or behind the sequence")
+
+
+def _is_in_blocks(context: Context, value: int) -> bool:
+    """Whether `value` is a sum of the stream, or read from several streams: then a block came before."""
+    maker = context.flow.maker(value)
+    if maker is None:
+        return False
+    return context.parts[maker.id].path == "block.stream_read" or any(value == one.result for one in context.residuals)
 
 
 def _ancestors(context: Context, start: int) -> list[Op]:
@@ -70,10 +90,10 @@ def _lookup_kinds(context: Context, lookups: Sequence[Op]) -> dict[int, str]:
     flow = context.flow
     kinds = {op.id: "position" for op in _positions(context, lookups)}
     others = [op for op in lookups if op.id not in kinds]
-    rows = {op.id: flow.values[_table(op)].shape[0] for op in others}
+    rows = {op.id: flow.values[_table(op)].shape[0] for op in others if flow.taint[_index(op)] & IDS}
     for op in others:
-        fixed = not flow.taint[_index(op)] & IDS
-        kinds[op.id] = "segment" if fixed or rows[op.id] * 8 < max(rows.values()) else "token"
+        told = op.id in rows and rows[op.id] * 8 >= max(rows.values())  # one fixed row for all tokens tells none apart
+        kinds[op.id] = "token" if told else "segment"
     return kinds
 
 

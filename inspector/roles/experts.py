@@ -14,8 +14,8 @@ from inspector.records import Op
 from inspector.roles.context import Context
 from inspector.roles.flow import Flow
 
-_CHOICES = frozenset({"topk", "argmax"})
-_WEIGHING = frozenset("softmax sigmoid sum div mul add to pow clamp rsub exp".split())
+_CHOICES = frozenset({"topk", "argmax", "max"})
+_WEIGHING = frozenset("softmax sigmoid sum div mul add sub to pow clamp rsub exp abs maximum masked_fill".split())
 """What turns chosen scores into weights. Whatever else follows the choice moves tokens."""
 
 _BLANKING = frozenset({"masked_fill"})
@@ -26,25 +26,31 @@ _COPYING = frozenset({"repeat_interleave", "repeat", "expand"})
 
 @dataclass(slots=True)
 class _Mixture:
-    """What depends on what in one region. routed: values after the choice; expert: values after an expert weight."""
+    """What depends on what in one region.
+
+    scored: values after the router; routed: after the choice; expert: after an expert weight; answered: after the last
+    weight of an expert; shared: after a weight that no choice leads to.
+    """
 
     router: Op
     choice: Op
     weights: list[Op]
+    scored: set[int] = field(default_factory=set)
     routed: set[int] = field(default_factory=set)
     expert: set[int] = field(default_factory=set)
+    answered: set[int] = field(default_factory=set)
+    shared: set[int] = field(default_factory=set)
 
 
 def name_experts(context: Context, region: list[int]) -> bool:
     """Name the ops of `region` when experts are chosen in it. Returns whether they are."""
     flow = context.flow
     ops = [flow.ops[index] for index in region if not context.parts.taken(index)]
-    mixture = _find(flow, ops)
+    mixture = _find(context, ops)
     if mixture is None:
         return False
-    context.parts.claim(flow.unit(mixture.router)[0], "moe.router", rule="its result decides who works")
+    context.parts.claim(_way_to_router(context, mixture, ops), "moe.router", rule="its result decides who works")
     context.parts.claim([mixture.choice.id], "moe.top_k", rule="chooses among the scores of one projection")
-    last = mixture.weights[-1] if mixture.weights else None
     downs = {op.id for op in mixture.weights if not _feeds_another(flow, op, mixture.weights)}
     for op in mixture.weights:
         if op.id in downs:
@@ -52,20 +58,70 @@ def name_experts(context: Context, region: list[int]) -> bool:
             context.parts.claim(down, "moe.expert_down", rule="last weight of the experts")
         else:
             _name_up(context, op)
+    _follow_answers(mixture, ops, downs)
     for op in ops:
-        _name_one(context, mixture, op, last)
+        _name_one(context, mixture, op, downs)
     return True
 
 
-def _find(flow: Flow, ops: list[Op]) -> _Mixture | None:
+def _way_to_router(context: Context, mixture: _Mixture, ops: list[Op]) -> list[int]:
+    """The router, and the layers before it that nothing else reads."""
+    flow = context.flow
+    unit, source, _ = flow.unit(mixture.router)
+    found = set(unit)
+    inside = {op.id for op in ops}
+    stack = [source]
+    while stack:
+        value = stack.pop()
+        op = flow.maker(value)
+        if op is None or op.id not in inside or any(user.id not in found for user in flow.consumers(value)):
+            continue
+        norm = context.norm_of.get(op.id)
+        found.update(norm.ops if norm is not None else (op.id,))
+        stack.extend((norm.source,) if norm is not None else flow.act_inputs(op))
+    return sorted(found)
+
+
+def _follow_answers(mixture: _Mixture, ops: list[Op], downs: set[int]) -> None:
+    for op in ops:
+        if op.id in downs or mixture.answered & set(op.inputs):
+            mixture.answered.update(op.outputs)
+
+
+def _find(context: Context, ops: list[Op]) -> _Mixture | None:
+    flow = context.flow
     inside = {op.id for op in ops}
     for choice in ops:
-        router = _router(flow, choice, inside) if choice.name in _CHOICES else None
+        router = _router(flow, choice, inside) if _chooses(flow, choice) else None
         if router is not None:
             mixture = _Mixture(router, choice, [])
-            _follow(flow, mixture, ops)
+            _follow(context, mixture, ops)
             return mixture
     return None
+
+
+def _chooses(flow: Flow, op: Op) -> bool:
+    """Whether the indices of the best are asked for: a maximum alone chooses nothing."""
+    if op.name == "gather" and len(op.inputs) == 2:  # a table says which experts a token visits
+        index = op.inputs[1]
+        return not flow.on_act(index) and flow.values[index].dtype.startswith("int")
+    if op.name not in _CHOICES:
+        return False
+    return op.name != "max" or (len(op.outputs) == 2 and bool(flow.consumers(op.outputs[1])))
+
+
+def _chosen_by_table(flow: Flow, choice: Op) -> set[int]:
+    """Where a table chooses, all that is counted from the choice: it lies off the activation plane."""
+    if choice.name != "gather":
+        return set()
+    root = flow.through(choice.inputs[1], ("plumb", "view"))
+    found, stack = {root}, [root]
+    while stack:
+        for op in flow.consumers(stack.pop()):
+            fresh = [value for value in op.outputs if value not in found and not flow.on_act(value)]
+            found.update(fresh)
+            stack.extend(fresh)
+    return found
 
 
 def _router(flow: Flow, choice: Op, inside: set[int]) -> Op | None:
@@ -83,17 +139,42 @@ def _router(flow: Flow, choice: Op, inside: set[int]) -> Op | None:
     return None
 
 
-def _follow(flow: Flow, mixture: _Mixture, ops: list[Op]) -> None:
+def _follow(context: Context, mixture: _Mixture, ops: list[Op]) -> None:
     """Forward through the region: what depends on the choice, and what on an expert."""
+    flow = context.flow
     mixture.routed.update(mixture.choice.outputs)
+    mixture.routed.update(_chosen_by_table(flow, mixture.choice))
+    mixture.scored.update(mixture.router.outputs)
     for op in ops:
+        if mixture.scored & set(op.inputs):
+            mixture.scored.update(op.outputs)
         if op.id == mixture.choice.id or not mixture.routed & set(op.inputs):
+            if op.id != mixture.router.id and (context.projects(op.id) or mixture.shared & set(op.inputs)):
+                mixture.shared.update(op.outputs)
+            continue
+        if op.name == "mul" and _weighs_shared(flow, mixture, op):
+            mixture.shared.update(op.outputs)
             continue
         mixture.routed.update(op.outputs)
-        if flow.weighted[op.id]:
+        if context.projects(op.id) and _is_experts(flow, mixture, op):
             mixture.weights.append(op)
-        if flow.weighted[op.id] or mixture.expert & set(op.inputs):
+        if context.projects(op.id) or mixture.expert & set(op.inputs):
             mixture.expert.update(op.outputs)
+
+
+def _weighs_shared(flow: Flow, mixture: _Mixture, op: Op) -> bool:
+    """Whether one number for each token, from the router too, weighs what every token's expert says."""
+    others = [value for value in op.inputs if value not in mixture.routed]
+    numbers = [value for value in op.inputs if value in mixture.routed]
+    one_each = all(flow.values[value].shape[-1:] == (1,) for value in numbers)
+    return one_each and bool(others) and all(value in mixture.shared for value in others)
+
+
+def _is_experts(flow: Flow, mixture: _Mixture, op: Op) -> bool:
+    """Whether the weight is the experts'. Behind weights of all experts in one, a plain one is for every token."""
+    ranks = [max(flow.rank(value) for value in other.inputs) for other in (*mixture.weights, op)]
+    plain = flow.ops[op.id].name in ("linear", "addmm") and ranks[-1] < 3
+    return not (plain and mixture.weights and mixture.weights[0].name not in ("linear", "addmm"))
 
 
 def _feeds_another(flow: Flow, op: Op, weights: list[Op]) -> bool:
@@ -142,25 +223,39 @@ def _name_up(context: Context, op: Op) -> None:
     context.parts.claim([user.id for user in cut], "moe.expert_up", also=also, rule="cuts gate and up apart")
 
 
-def _name_one(context: Context, mixture: _Mixture, op: Op, last: Op | None) -> None:
+def _name_one(context: Context, mixture: _Mixture, op: Op, downs: set[int]) -> None:
     flow, parts = context.flow, context.parts
     if parts.taken(op.id) or not flow.live[op.id] or op.id in context.norm_of:
         return
     inputs = set(op.inputs)
-    if op.id < mixture.choice.id and _between(flow, mixture, op):
-        parts.claim([op.id], "moe.router_score", rule="between router and choice")
-    elif not inputs & mixture.routed:
-        if op.name in _COPYING:
-            parts.claim([op.id], "moe.dispatch", rule="a copy of each token for each of its experts")
-        elif flow.kind[op.id] not in ("view", "plumb"):  # those prepare something: they join it later
-            parts.claim(flow.unit(op)[0] if flow.weighted[op.id] else [op.id], "moe.shared_expert", rule="not routed")
+    if _chooses(flow, op) and inputs & mixture.scored:
+        parts.claim([op.id], "moe.top_k", rule="a further choice among the same scores")
+    elif not inputs & mixture.routed or set(op.outputs) & mixture.shared:
+        _name_unrouted(context, mixture, op)
     elif not inputs & mixture.expert:
+        if flow.kind[op.id] == "select" and flow.weight(op.inputs[0]) is not None:
+            return  # the rows of the chosen experts' parameters: part of the product that they go into
         weighs = op.name in _WEIGHING and _is_weight(flow, mixture, op)
         parts.claim([op.id], f"moe.{'router_score' if weighs else 'dispatch'}", rule="follows the choice")
-    elif last is not None and op.id > last.id:
-        _name_after(context, op, last)
+    elif inputs & mixture.answered:
+        _name_after(context, mixture, op, downs)
     else:
         _name_inside(context, mixture, op)
+
+
+def _name_unrouted(context: Context, mixture: _Mixture, op: Op) -> None:
+    """What depends on no choice: the way to it, copies of the tokens, and the expert that every token visits."""
+    flow, parts = context.flow, context.parts
+    if op.id < mixture.choice.id and _between(flow, mixture, op):
+        parts.claim([op.id], "moe.router_score", rule="between router and choice")
+    elif op.name in _COPYING:
+        parts.claim([op.id], "moe.dispatch", rule="a copy of each token for each of its experts")
+    elif flow.kind[op.id] in ("view", "plumb"):
+        return  # those prepare something: they join it later
+    elif set(op.inputs) & mixture.scored and not set(op.outputs) & mixture.shared:
+        parts.claim([op.id], "moe.router_score", rule="works on the scores")
+    else:
+        parts.claim(flow.unit(op)[0] if flow.weighted[op.id] else [op.id], "moe.shared_expert", rule="not routed")
 
 
 def _between(flow: Flow, mixture: _Mixture, op: Op) -> bool:
@@ -185,11 +280,12 @@ def _is_bias(flow: Flow, op: Op) -> bool:
     return any(m is not None and m.name == "getitem" and flow.weight(m.inputs[0]) is not None for m in makers)
 
 
-def _name_after(context: Context, op: Op, last: Op) -> None:
+def _name_after(context: Context, mixture: _Mixture, op: Op, downs: set[int]) -> None:
     flow = context.flow
-    if flow.kind[op.id] in ("view", "plumb"):
+    if flow.kind[op.id] in ("view", "plumb") or op.id in context.norm_of:
         return
-    bias = _is_bias(flow, op) and _behind_views(flow, last.outputs[0]) in op.inputs
+    ends = {_behind_views(flow, value) for weight in mixture.weights if weight.id in downs for value in weight.outputs}
+    bias = _is_bias(flow, op) and not ends.isdisjoint(op.inputs)
     role = "expert_down" if bias else "combine"
     context.parts.claim([op.id], f"moe.{role}", rule="after the last weight of the experts")
 

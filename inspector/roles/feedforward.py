@@ -14,25 +14,71 @@ def name_feedforward(context: Context, region: list[int]) -> bool:
     """Name the ops of `region` that no attention has taken. Returns whether there was a feed-forward."""
     flow, parts = context.flow, context.parts
     left = [index for index in region if not parts.taken(index)]
-    weighted = [flow.ops[index] for index in left if flow.weighted[index]]
+    weighted = [flow.ops[index] for index in left if context.projects(index)]
     if not weighted:
         return False
     later = _feeds(context, weighted, set(left))
-    downs = [op for op in weighted if not later[op.id]]
-    ups = [op for op in weighted if later[op.id]]
+    extra = _extra(context, weighted)
+    downs = [op for op in weighted if not later[op.id] or op.id in extra.values()]
+    downs = [op for op in downs if op.id not in extra]
+    ups = [op for op in weighted if later[op.id] and op not in downs]
+    downs, gates = _gated_answers(context, downs, left)
+    for index in extra:
+        _claim_unit(context, flow.ops[index], "block.projection", "a projection right behind the down projection")
     for op in downs:
         _claim_unit(context, op, "mlp.down_proj", "last weighted contraction of the region")
     if ups:
         _name_middle(context, ups, left)
+    for index, role in gates.items():
+        op = flow.ops[index]
+        if flow.weighted[index]:
+            _claim_unit(context, op, f"mlp.{role}", "gates the answer of the down projection")
+        else:
+            context.parts.claim([index], f"mlp.{role}", rule="gates the answer of the down projection")
     return True
+
+
+def _gated_answers(context: Context, downs: list[Op], left: list[int]) -> tuple[list[Op], dict[int, str]]:
+    """Where another projection gates the answer, through a sigmoid: (down projections, roles of the rest)."""
+    flow = context.flow
+    results = {flow.unit(op)[2]: op for op in downs}
+    for index in left:
+        op = flow.ops[index]
+        if op.name != "mul" or len(flow.act_inputs(op)) != 2:
+            continue
+        for one, two in (flow.act_inputs(op), flow.act_inputs(op)[::-1]):
+            squash = flow.maker(flow.through(one))
+            gate = (
+                results.get(flow.through(squash.inputs[0])) if squash is not None and squash.name == "sigmoid" else None
+            )
+            answer = results.get(flow.through(two))
+            if squash is not None and gate is not None and answer is not None and gate is not answer:
+                rest = {gate.id: "gate_proj", squash.id: "activation", index: "multiply"}
+                return [down for down in downs if down is not gate], rest
+    return downs, {}
+
+
+def _extra(context: Context, weighted: list[Op]) -> dict[int, int]:
+    """Projections right behind a down projection, each with it: what fits a shared block's output to its layer."""
+    flow = context.flow
+    made = {flow.unit(op)[2]: op.id for op in weighted}
+    found = {}
+    for op in weighted:
+        down = made.get(flow.through(flow.unit(op)[1], ("plumb", "view")))
+        if down is None:
+            continue
+        maker = flow.maker(flow.through(flow.unit(flow.ops[down])[1], ("plumb", "view")))
+        if maker is not None and maker.name == "mul" and not flow.weighted[maker.id]:
+            found[op.id] = down
+    return found
 
 
 def _claim_unit(context: Context, op: Op, path: str, rule: str) -> int:
     """Claim a weighted op with its packing and its bias; returns the value it makes."""
     flow = context.flow
     ops, _, result = flow.unit(op)
-    bias = flow.only_consumer(result)
-    if bias is not None and bias.name == "add" and any(flow.weight(value) is not None for value in bias.inputs):
+    bias = flow.adds_weight(result)
+    if bias is not None:
         ops, result = [*ops, bias.id], bias.outputs[0]
     context.parts.claim(ops, path, rule=rule)
     return result
@@ -46,7 +92,7 @@ def _feeds(context: Context, weighted: list[Op], inside: set[int]) -> dict[int, 
     for index in sorted(inside):
         op = flow.ops[index]
         sources = set().union(*(reached.get(value, set()) for value in op.inputs))
-        if flow.weighted[index]:
+        if context.projects(index):
             for source in sources:
                 feeds[source] = True
             sources = {index}
@@ -105,6 +151,6 @@ def _name_one(context: Context, op: Op, middle: _Middle) -> None:
     elif flow.kind[op.id] == "view":
         parts.claim([op.id], "mlp.down_proj", rule="prepares the down projection")
     else:
-        if flow.kind[op.id] != "plumb":
+        if flow.kind[op.id] != "plumb" and op.name != "clamp":  # what only bounds the numbers tells no gate
             middle.activated.update(merged)
         parts.claim([op.id], "mlp.activation", rule="element by element after the up projection")

@@ -10,6 +10,7 @@ from __future__ import annotations
 __all__ = ["ACT", "IDS", "PAR", "Flow"]
 
 import math
+from collections.abc import Collection
 
 from inspector.records import Op, Trace, Value
 
@@ -35,6 +36,9 @@ _ADDED = {"linear": "bias", "conv1d": "bias", "conv2d": "bias", "addmm": "input"
 
 _ADDING = frozenset("add sub where masked_fill eq ne lt le gt ge isinf all any".split())
 """What is done with a mask: added to the scores, or asked which places it hides."""
+
+_SCALING = frozenset({"mul", "div", "add", "sub"})
+_TAKING_IN = frozenset({"layer_norm", "rms_norm", "linear", "addmm", "conv1d"})
 
 _WEIGHT_PREP = PLUMB | VIEW | SELECT | frozenset("neg exp mul div add sub cat stack softplus sigmoid".split())
 
@@ -84,6 +88,10 @@ class Flow:
         self._weights: dict[int, int | None] = {}
         for op in self.ops:
             self._visit(op)
+        learned = self._learned_streams()
+        if learned:
+            for op in self.ops:
+                self._taint(op, learned)
         self.weighted = [self._is_weighted(op) for op in self.ops]
 
     # building
@@ -117,20 +125,37 @@ class Flow:
                     masks.discard(leaf)
         return masks
 
+    def _learned_streams(self) -> set[int]:
+        """Values made of parameters alone to which activations are added back: learned queries that become a stream.
+
+        What is only added (a table of positions) is normalised or multiplied by nothing before; these are.
+        """
+        found = set()
+        for op in self.ops:
+            if op.name != "add" or len(op.inputs) != 2 or self.taint[op.outputs[0]] & ACT == 0:
+                continue
+            for value in op.inputs:
+                made = self.taint[value] == PAR and self.rank(value) >= 2 and self.producer[value] is not None
+                if made and any(self.ops[user].name in _TAKING_IN for user in self.users[value]):
+                    found.add(value)
+        return found
+
     def _visit(self, op: Op) -> None:
+        for value in self.inputs[op.id]:
+            self.users[value].append(op.id)
+        self._taint(op)
+
+    def _taint(self, op: Op, learned: Collection[int] = ()) -> None:
         taint = self.taint
         if not self.live[op.id]:
-            for value in self.inputs[op.id]:
-                self.users[value].append(op.id)
             return
         out = 0
         for value in self.inputs[op.id]:
-            self.users[value].append(op.id)
             out |= taint[value]
         if out & IDS and out & PAR and (op.name in CONTRACT or op.name in ("embedding", "embedding_bag", "getitem")):
             out |= ACT
         for value in op.outputs:
-            taint[value] = out
+            taint[value] = out | ACT | IDS if value in learned else out
 
     def _is_weighted(self, op: Op) -> bool:
         """A contraction of an activation with a parameter."""
@@ -176,18 +201,23 @@ class Flow:
         op = self.maker(value)
         if op is not None and self._picks(op):
             return self.weight(op.inputs[0])
+        if op is not None and self.kind[op.id] in ("view", "plumb") and self.taint[value] & ACT and op.operands:
+            return self.weight(op.inputs[0])  # the rows of a choice, turned
         if self.taint[value] & ACT or not self.taint[value] & PAR:
             return None
         if op is None:
             return value
         if op.name not in _WEIGHT_PREP and self.kind[op.id] not in ("view", "select", "join"):
             return None
-        return next((root for root in map(self.weight, op.inputs) if root is not None), None)
+        roots = [self.weight(item) for item in op.inputs if self.taint[item] & PAR]
+        return None if None in roots else next(iter(roots), None)  # a table's rows with a weight added are no weight
 
     def _picks(self, op: Op) -> bool:
         """Whether a stack of weights is indexed by a choice that depends on a token: the experts of each token."""
         picks = op.name in ("getitem", "index_select") and len(op.inputs) == 2
-        return picks and self.on_act(op.inputs[1]) and self.values[op.inputs[1]].dtype.startswith("int")
+        if not picks or not self.values[op.inputs[1]].dtype.startswith("int"):
+            return False
+        return self.on_act(op.inputs[1]) or (self.rank(op.inputs[0]) > 2 and bool(self.taint[op.inputs[1]] & IDS))
 
     # ops
 
@@ -212,16 +242,24 @@ class Flow:
 
     def strip(self, value: int) -> int:
         """Back through plumbing and through arithmetic with a single activation operand: scalings of the trunk."""
-        while True:
-            op = self.maker(value)
-            if op is None or not (self.kind[op.id] == "plumb" or op.name in ("mul", "div", "add", "sub")):
-                return value
+        return self.stripping(value)[-1]
+
+    def stripping(self, value: int) -> list[int]:
+        """`value`, and what it is without one scaling or cast after another."""
+        found = [value]
+        while (op := self.maker(value)) is not None and (self.kind[op.id] == "plumb" or op.name in _SCALING):
             acts = self.act_inputs(op)
-            if op.name in ("add", "sub") and len(op.inputs) > 1:
-                return value  # a learned table may be added to a stream, but then the sum is another stream
+            if op.name in ("add", "sub") and not all(self._is_vector(item) for item in op.inputs if item not in acts):
+                break  # a learned table may be added to a stream, but then the sum is another stream
             if len(acts) != 1 or self.values[acts[0]].shape != self.values[value].shape:
-                return value
+                break
             value = acts[0]
+            found.append(value)
+        return found
+
+    def _is_vector(self, value: int) -> bool:
+        """Whether `value` is a parameter with one number for each channel."""
+        return self.rank(value) <= 1 and self.weight(value) is not None
 
     def keeps_last(self, op: Op) -> bool:
         """A view that folds or unfolds leading axes only: the packing around a 2-D matmul."""
@@ -229,6 +267,20 @@ class Flow:
             return False
         before, after = self.values[op.inputs[0]].shape, self.values[op.outputs[0]].shape
         return bool(before) and bool(after) and before[-1] == after[-1] and len(before) != len(after)
+
+    def is_depthwise(self, op: Op) -> bool:
+        """A convolution of each channel by itself over the sequence. With a kernel of one it is a projection."""
+        groups = op.attribute("groups")
+        if not (op.name.startswith("conv") and isinstance(groups, int) and groups > 1):
+            return False
+        return math.prod(self.values[op.inputs[1]].shape[2:]) > 1
+
+    def adds_weight(self, value: int) -> Op | None:
+        """The add that gives a product its bias, where it is an op of its own and nothing else reads the product."""
+        op = self.only_consumer(value)
+        if op is None or op.name != "add" or len(op.inputs) != 2:
+            return None
+        return op if any(self.weight(item) is not None for item in op.inputs) else None
 
     def unit(self, op: Op) -> tuple[list[int], int, int]:
         """A weighted op with the views that pack and unpack its leading axes: (ops, value in, value out)."""

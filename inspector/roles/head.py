@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["name_head", "name_last_norm"]
+__all__ = ["ends_stream", "name_head", "name_last_norm"]
 
 from inspector.records import Op
 from inspector.roles.context import Context
@@ -21,6 +21,21 @@ def name_head(context: Context, last: int) -> None:
     behind = _nearest_projection(ops, roles)
     for op in ops:
         _name_one(context, op, behind.get(op.id), roles)
+
+
+def ends_stream(context: Context, last: int) -> bool:
+    """Whether no sublayer's sum depends on `last`."""
+    flow = context.flow
+    sums = {residual.op for residual in context.residuals}
+    seen, stack = {last}, [last]
+    while stack:
+        for op in flow.consumers(stack.pop()):
+            if op.id in sums:
+                return False
+            fresh = [value for value in op.outputs if value not in seen]
+            seen.update(fresh)
+            stack.extend(fresh)
+    return True
 
 
 def name_last_norm(context: Context, last: int) -> None:
@@ -50,7 +65,7 @@ def _projection_role(context: Context, op: Op, inside: set[int]) -> str:
     value = source
     while (maker := flow.maker(value)) is not None and flow.kind[maker.id] in ("plumb", "view", "select"):
         drops = len(flow.values[maker.outputs[0]].shape) < len(flow.values[maker.inputs[0]].shape)
-        if flow.kind[maker.id] == "select" and drops:
+        if flow.kind[maker.id] == "select" and drops and flow.rank(maker.outputs[0]) == 2:
             return "pooler"
         value = maker.inputs[0]
     return "transform" if _another_follows(context, result, inside) else "lm_head"
@@ -86,6 +101,8 @@ def _nearest_projection(ops: list[Op], roles: dict[int, str]) -> dict[int, int]:
 
 def _name_one(context: Context, op: Op, projection: int | None, roles: dict[int, str]) -> None:
     flow, parts = context.flow, context.parts
+    if not parts.taken(op.id) and _pools(context, op):
+        parts.claim([op.id], "head.pooler", rule="one vector for each sequence")
     if parts.taken(op.id) or flow.kind[op.id] in ("plumb", "view", "select"):
         return
     norm = context.norm_of.get(op.id)
@@ -102,6 +119,14 @@ def _name_one(context: Context, op: Op, projection: int | None, roles: dict[int,
         parts.claim([op.id], "head.softcap", rule="squashes the logits")
     elif op.name == "add" and role == "lm_head" and len(flow.act_inputs(op)) == 1:
         parts.claim([op.id], "head.lm_head", rule="bias of the output projection")
+
+
+def _pools(context: Context, op: Op) -> bool:
+    """Whether `op` takes or makes one row of each sequence: by an index that is computed, or by a sum."""
+    flow = context.flow
+    if len(op.outputs) != 1 or flow.rank(op.outputs[0]) != 2 or op.id in context.norm_of:
+        return False
+    return (flow.kind[op.id] == "select" and len(op.inputs) > 1) or op.name in ("sum", "mean", "amax", "max")
 
 
 def _beside_tanh(context: Context, op: Op) -> bool:

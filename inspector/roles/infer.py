@@ -9,17 +9,19 @@ from typing import NamedTuple
 
 from inspector.records import Trace
 from inspector.roles.attention import find_attentions, name_attention
-from inspector.roles.blocks import name_regions, number_layers
+from inspector.roles.blocks import name_bottlenecks, name_regions, number_layers
 from inspector.roles.context import Attention, Context
 from inspector.roles.control import name_control
 from inspector.roles.cross import name_cross_attentions
 from inspector.roles.embeddings import name_stem
 from inspector.roles.flow import Flow
-from inspector.roles.head import name_head, name_last_norm
+from inspector.roles.head import ends_stream, name_head, name_last_norm
 from inspector.roles.leftovers import name_idle, name_leftovers
 from inspector.roles.norms import Norm, find_norms
 from inspector.roles.parts import Parts
 from inspector.roles.rope import Rope, find_ropes
+from inspector.roles.sides import name_sides
+from inspector.roles.streams import name_alternating, name_streams
 from inspector.roles.trunk import Residual, find_residuals
 
 
@@ -68,6 +70,10 @@ def _trunk(context: Context) -> None:
     outer = [residual for residual in context.residuals if not residual.nested]
     context.trunk = {residual.result for residual in outer}
     skips = {residual.skip for residual in outer}
+    made = {norm.result for norm in context.norms}
+    skips |= {
+        value for skip in skips for value in context.flow.stripping(skip) if value in made
+    }  # masked after the norm
     context.trunk |= skips
     post = [norm for norm in context.norms if norm.source in context.trunk and norm.result in skips]
     if outer and len(post) * 2 >= len(outer):  # the last norm of a post-norm stack has no block after it
@@ -79,30 +85,50 @@ def _attentions(context: Context) -> None:
     context.attentions = find_attentions(context)
     for attention in context.attentions:
         name_attention(context, attention)
+    name_sides(context)
     name_cross_attentions(context)
+
+
+def _name_side_stems(context: Context, outer: list[Residual]) -> None:
+    """What is made of the tokens before the first block and read inside blocks: embeddings for each layer."""
+    flow, parts = context.flow, context.parts
+    inside = {index for residual in outer for index in residual.region}
+    read = {value for index in inside for value in flow.act_inputs(flow.ops[index])} - context.trunk
+    for value in sorted(read):
+        maker = flow.maker(value)
+        if maker is not None and maker.id < outer[0].op and maker.id not in inside and not parts.taken(maker.id):
+            name_stem(context, value)
 
 
 def _stem_and_head(context: Context) -> None:
     outer = [residual for residual in context.residuals if not residual.nested]
     for residual in outer:
-        if residual.parent is None:
+        norm = context.norm_into.get(residual.skip)
+        if residual.parent is None and (norm is None or norm.source not in context.trunk):
             name_stem(context, residual.skip)
+    if outer:
+        _name_side_stems(context, outer)
     parents = {id(residual.parent) for residual in outer}
     for residual in outer[:-1]:
         if id(residual) not in parents:  # the end of another stream: an encoder's last norm
             name_last_norm(context, residual.result)
-    if outer:
-        name_head(context, outer[-1].result)
+    for residual in reversed(outer):
+        if residual is outer[-1] or (id(residual) not in parents and ends_stream(context, residual.result)):
+            name_head(context, residual.result)
 
 
 RULES: tuple[Callable[[Context], None], ...] = (
     _idioms,
     _trunk,
+    name_streams,
+    name_alternating,
     _attentions,
     name_regions,
     _stem_and_head,
+    name_bottlenecks,
     name_control,
     name_leftovers,
+    name_control,  # for what feeds the leftovers
     name_idle,
     number_layers,
 )

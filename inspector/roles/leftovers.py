@@ -14,6 +14,7 @@ _LAYOUT = {"plumb": "layout.cast", "view": "layout.reshape", "select": "layout.r
 def name_leftovers(context: Context) -> None:
     """First by what follows (last ops first), then by what comes before, then as layout. Dead ends are said to be."""
     flow, parts = context.flow, context.parts
+    _name_kept(context)
     _name_dead_ends(context)
     for index in reversed(parts.open()):
         op = flow.ops[index]
@@ -31,14 +32,43 @@ def name_leftovers(context: Context) -> None:
 
 
 def _name_dead_ends(context: Context) -> None:
-    """What nothing reads any more: indices clamped in place for a bias that this model has not."""
+    """What nothing reads any more (indices clamped in place for a bias that this model has not), or Python alone."""
     flow, parts = context.flow, context.parts
     for index in reversed(parts.open()):
         op = flow.ops[index]
-        users = [user.id for value in op.outputs for user in flow.consumers(value)]
-        read = bool(set(op.outputs) & flow.leaving) or any(parts[user].path != "control.unused" for user in users)
-        if flow.live[index] and op.outputs and not read:
+        users = {parts[user.id].path for value in op.outputs for user in flow.consumers(value)}
+        if not flow.live[index] or set(op.outputs) & flow.leaving or not users <= _ENDS:
+            continue
+        if not op.outputs or "control.branch" in users:
+            parts.claim([index], "control.branch", rule="Python reads its result")
+        else:
             parts.claim([index], "control.unused", rule="nothing reads its result")
+
+
+def _name_kept(context: Context) -> None:
+    """What is handed out and comes back to no stream: states of the next step, kept beside keys and values."""
+    flow, parts = context.flow, context.parts
+    for value in sorted(flow.leaving):
+        ops: list[int] = []
+        frontier: set[int] = set()
+        stack = [value]
+        while stack and len(ops) < _MOST_KEPT:
+            item = stack.pop()
+            op = flow.maker(item)
+            if op is None or parts.taken(op.id) or item in context.trunk:
+                frontier.add(item)
+            elif flow.on_act(item):
+                ops.append(op.id)
+                stack.extend(flow.act_inputs(op))
+        readers = {parts[op.id].section for item in frontier for op in flow.consumers(item) if parts.taken(op.id)}
+        if ops and "attention" in readers:
+            parts.claim(ops, "attention.cache_update", rule="handed out for the next step")
+        elif ops and "ssm" in readers:
+            parts.claim(ops, "ssm.state_update", rule="handed out for the next step")
+
+
+_MOST_KEPT = 32
+_ENDS = frozenset({"control.unused", "control.branch"})
 
 
 def _join(context: Context, op: Op, neighbours: list[Op]) -> None:

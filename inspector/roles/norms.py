@@ -13,6 +13,7 @@ from inspector.records import Op
 from inspector.roles.flow import Flow
 
 _KERNELS = {"layer_norm": "layer", "rms_norm": "rms", "group_norm": "group", "batch_norm": "batch", "normalize": "l2"}
+_LENGTHS = frozenset({"norm", "linalg_vector_norm"})
 _ROOTS = frozenset({"rsqrt", "sqrt", "pow"})
 
 
@@ -35,14 +36,99 @@ class Norm(NamedTuple):
 
 def find_norms(flow: Flow) -> list[Norm]:
     """Every norm on the activation plane, in order."""
-    found = []
+    found: list[Norm] = []
+    claimed: set[int] = set()
     for op in flow.ops:
         if not op.outputs or not flow.on_act(op.outputs[0]):
             continue
-        norm = _kernel(flow, op) if op.name in _KERNELS else _composite(flow, op) if _is_root(op) else None
+        norm = _found(flow, op)
         if norm is not None:
-            found.append(norm)
+            found.append(_gated(flow, _turned(flow, _apart(flow, norm, claimed))))
+            claimed.update(found[-1].ops)
     return found
+
+
+def _found(flow: Flow, op: Op) -> Norm | None:
+    if op.name in _KERNELS:
+        return _kernel(flow, op)
+    if op.name in _LENGTHS:
+        return _by_length(flow, op)
+    return _composite(flow, op) if _is_root(op) else None
+
+
+def _by_length(flow: Flow, length: Op) -> Norm | None:
+    """A vector times a number over its length: the length is one call."""
+    ops, eps = [length.id], None
+    value = length.outputs[0]
+    for _ in range(4):
+        step = flow.only_consumer(value)
+        if step is None:
+            return None
+        if step.name in ("mul", "div") and len(flow.act_inputs(step)) == 2:
+            if not any(_same_base(flow, item, length.inputs[0]) for item in step.inputs):
+                return None
+            ops.append(step.id)
+            result, weight, bias, offset = _affine(flow, step.outputs[0], ops)
+            return Norm(tuple(sorted(set(ops))), length.inputs[0], result, "l2", eps, weight, bias, offset)
+        number = step.attribute("min", step.attribute("other"))
+        if step.name in ("clamp", "clamp_min", "add") and isinstance(number, (int, float)):
+            eps = float(number)
+        elif step.name not in ("to", "rdiv", "reciprocal"):
+            return None
+        ops.append(step.id)
+        value = step.outputs[0]
+    return None
+
+
+def _apart(flow: Flow, norm: Norm, claimed: set[int]) -> Norm:
+    """The cast that ends one norm begins no other that follows right upon it."""
+    shared = [index for index in norm.ops if index in claimed]
+    if not shared:
+        return norm
+    own = tuple(index for index in norm.ops if index not in claimed)
+    return norm._replace(ops=own, source=flow.ops[shared[-1]].outputs[0])
+
+
+def _turned(flow: Flow, norm: Norm) -> Norm:
+    """With the turns around it, where the channels that are normalised do not stand last."""
+    before, after = flow.maker(norm.source), flow.only_consumer(norm.result)
+    if before is None or after is None or not {before.name, after.name} <= _TURNS:
+        return norm
+    if (
+        flow.only_consumer(norm.source) is None
+        or flow.values[before.inputs[0]].shape != flow.values[after.outputs[0]].shape
+    ):
+        return norm
+    ops = tuple(sorted((before.id, *norm.ops, after.id)))
+    return norm._replace(ops=ops, source=before.inputs[0], result=after.outputs[0])
+
+
+def _gated(flow: Flow, norm: Norm) -> Norm:
+    """With the gate that the normalised values make for themselves: `y * sigmoid(w(act(v(y))))`, of low rank."""
+    for op in flow.consumers(norm.result):
+        acts = flow.act_inputs(op)
+        if op.name == "mul" and len(acts) == 2 and norm.result in acts and acts[0] != acts[1]:
+            gate = _low_rank_gate(flow, acts[0] if acts[1] == norm.result else acts[1], norm.result)
+            if gate:
+                return norm._replace(ops=tuple(sorted((*norm.ops, *gate, op.id))), result=op.outputs[0])
+    return norm
+
+
+def _low_rank_gate(flow: Flow, value: int, end: int) -> list[int]:
+    """The ops from `end` to `value`, where they are two projections, a non-linearity between and a sigmoid behind."""
+    ops: list[int] = []
+    while value != end:
+        op = flow.maker(value)
+        if op is None or op.name not in _GATE or len(ops) > 8:
+            return []
+        ops.append(op.id)
+        value = flow.act_inputs(op)[0]
+    weighted = sum(flow.weighted[index] for index in ops)
+    return ops if weighted == 2 and any(flow.ops[index].name == "sigmoid" for index in ops) else []
+
+
+_TURNS = frozenset({"permute", "transpose"})
+_GATE = frozenset({"linear", "silu", "gelu", "relu", "sigmoid", "to"})
 
 
 def _is_root(op: Op) -> bool:
@@ -54,11 +140,12 @@ def _kernel(flow: Flow, op: Op) -> Norm:
     eps = op.attribute("eps")
     source, ops = named["input"], [op.id]
     source = _leading_cast(flow, source, ops)
-    result = _trailing_cast(flow, op.outputs[0], ops)
     number = float(eps) if isinstance(eps, (int, float)) else None
-    return Norm(
-        tuple(ops), source, result, _KERNELS[op.name], number, named.get("weight"), named.get("bias"), offset=False
-    )
+    kind, weight, bias = _KERNELS[op.name], named.get("weight"), named.get("bias")
+    if weight is None and bias is None:
+        result, weight, bias, offset = _affine(flow, op.outputs[0], ops)
+        return Norm(tuple(ops), source, result, kind, number, weight, bias, offset)
+    return Norm(tuple(ops), source, _trailing_cast(flow, op.outputs[0], ops), kind, number, weight, bias, offset=False)
 
 
 def _composite(flow: Flow, root: Op) -> Norm | None:
@@ -68,8 +155,10 @@ def _composite(flow: Flow, root: Op) -> Norm | None:
     if moment is None or moment.name not in ("mean", "sum", "var"):
         return None
     ops.append(moment.id)
-    squared = _through_casts(flow, moment.inputs[0], ops)
-    base = squared if moment.name == "var" else _unsquare(flow, squared, ops)
+    if moment.name == "var":
+        base: int | None = moment.inputs[0]
+    else:
+        base = _unsquare(flow, _through_casts(flow, moment.inputs[0], ops), ops)
     if base is None:
         return None
     scaled = _applied(flow, root, base, ops)
@@ -120,7 +209,7 @@ def _unsquare(flow: Flow, value: int, ops: list[int]) -> int | None:
     if not squares:
         return None
     ops.append(op.id)
-    return _through_casts(flow, op.inputs[0], ops)
+    return op.inputs[0]
 
 
 def _applied(flow: Flow, root: Op, base: int, ops: list[int]) -> Op | None:
@@ -155,8 +244,8 @@ def _same_base(flow: Flow, value: int, base: int) -> bool:
 
 def _casts_between(flow: Flow, value: int, base: int) -> list[int]:
     ops = []
-    base = flow.through(base)
-    while value != base and (op := flow.maker(value)) is not None and flow.kind[op.id] == "plumb":
+    ends = (base, flow.through(base))
+    while value not in ends and (op := flow.maker(value)) is not None and flow.kind[op.id] == "plumb":
         ops.append(op.id)
         value = op.inputs[0]
     return ops

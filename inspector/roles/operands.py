@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["name_operands"]
+__all__ = ["name_operands", "turns_last"]
 
 from inspector.records import Op
 from inspector.roles.context import Context
@@ -28,27 +28,27 @@ class _Walk:
             op = flow.maker(value)
             if op is None or value in trunk:
                 continue
-            if flow.weighted[op.id] and not _is_depthwise(op):
+            if flow.weighted[op.id] and not flow.is_depthwise(op):
                 self.projections.append(op)
                 continue
             if op.id not in self.ops:
                 self.ops.append(op.id)
             for item in flow.act_inputs(op):
-                if item not in seen:
+                if item not in seen and not flow.values[item].dtype.startswith(
+                    "int"
+                ):  # an index chooses, it is no data
                     seen.add(item)
                     stack.append(item)
         self.ops.sort()
 
 
-def _is_depthwise(op: Op) -> bool:
-    groups = op.attribute("groups")
-    return op.name.startswith("conv") and isinstance(groups, int) and groups > 1
+def name_operands(context: Context, starts: dict[str, int]) -> None:
+    """Name the projections and all that happens to queries, keys and values before they meet.
 
-
-def name_operands(context: Context, query: int, key: int, value: int) -> None:
-    """Name the projections and all that happens to queries, keys and values before they meet."""
+    starts: "q", "k", "v" -> the operand of a product, for those that there are.
+    """
     walks = []
-    for tag, start in (("q", query), ("k", key), ("v", value)):
+    for tag, start in starts.items():
         walk = _Walk(context, tag)
         walk.back(start)
         walks.append(walk)
@@ -57,7 +57,6 @@ def name_operands(context: Context, query: int, key: int, value: int) -> None:
     for walk in walks:
         for op in walk.ops:
             tags[op] = tags.get(op, "") + walk.tag
-    starts = {"q": query, "k": key, "v": value}
     for walk in walks:
         _name_cache_and_repeat(context, walk, tags)
     for op, tag in sorted(tags.items()):
@@ -89,8 +88,8 @@ def _claim_projection(context: Context, op: Op, name: str) -> None:
     operand = name[0] if name in ("q_proj", "k_proj", "v_proj") else ""
     ops, _, result = context.flow.unit(op)
     context.parts.claim(ops, f"attention.{name}", operand, rule="weighted contraction that feeds a product")
-    bias = context.flow.only_consumer(result)
-    if bias is not None and bias.name == "add" and any(context.flow.weight(value) is not None for value in bias.inputs):
+    bias = context.flow.adds_weight(result)
+    if bias is not None:
         context.parts.claim([bias.id], f"attention.{name}", operand, rule="bias of the projection")
 
 
@@ -112,12 +111,32 @@ def _low_rank(context: Context, op: Op) -> Op | None:
         elif maker is not None and len(flow.act_inputs(maker)) == 1 and _updates_cache(context, maker):
             context.parts.claim([maker.id], "attention.cache_update", rule="what is kept is the latent")
             value = flow.act_inputs(maker)[0]
+        elif maker is not None and _beside_normed(context, maker) is not None:
+            between.append(maker.id)
+            between.extend(index for item in maker.inputs for index in _norm_ops(context, item))
+            value = _beside_normed(context, maker) or value
+        elif maker is not None and maker.name == "mul" and len(flow.act_inputs(maker)) == 1:
+            between.append(maker.id)
+            value = flow.act_inputs(maker)[0]
         elif maker is not None and flow.weighted[maker.id]:
             context.parts.claim(between, "attention.latent_norm", rule="norm between two projections")
             return maker
         else:
             return None
     return None
+
+
+def _beside_normed(context: Context, op: Op) -> int | None:
+    """The latent, where `op` joins it with itself after a norm."""
+    if op.name != "cat" or len(op.inputs) < 2:
+        return None
+    sources = {norm.source if (norm := context.norm_into.get(value)) else value for value in op.inputs}
+    return sources.pop() if len(sources) == 1 else None
+
+
+def _norm_ops(context: Context, value: int) -> tuple[int, ...]:
+    norm = context.norm_into.get(value)
+    return norm.ops if norm is not None else ()
 
 
 def _name_cache_and_repeat(context: Context, walk: _Walk, tags: dict[int, str]) -> None:
@@ -202,12 +221,25 @@ def _plain_role(context: Context, op: Op, tag: str, starts: dict[str, int]) -> t
     if kind in ("view", "plumb"):
         return _view_role(context, op, tag, starts)
     if op.name in ("mul", "div"):
+        if any(
+            maker is not None and maker.name == "softmax" for maker in map(flow.maker, map(flow.through, op.inputs))
+        ):
+            return "compress", "weighs the tokens of a block"
         single = len(op.inputs) == 1 or any(flow.size(value) == 1 for value in op.inputs if not flow.on_act(value))
         return ("scale", "scales before the product") if single else ("temperature", "scales by position")
     if op.name in ("clamp", "clip"):
         return "clip", "clamps the projection"
     if op.name.startswith("conv"):
         return "conv", "short convolution on an operand"
+    if op.name == "pad":
+        convolves = any(user.name.startswith("conv") for user in flow.consumers(op.outputs[0]))
+        return (
+            ("conv", "room for a convolution's first steps")
+            if convolves
+            else ("split_heads", "fills the last block up")
+        )
+    if op.name in ("softmax", "sum", "mean"):
+        return "compress", "weighs and sums the tokens of a block"
     if kind == "join":
         return "split_heads", "joins the parts of a head"
     return "", ""
@@ -218,7 +250,7 @@ def _view_role(context: Context, op: Op, tag: str, starts: dict[str, int]) -> tu
     flow, parts = context.flow, context.parts
     target = "weighted_sum" if tag == "v" else "scores"
     feeds_product = tag in starts and _leads_to(context, op, starts[tag])
-    if feeds_product and (_turns_last(flow, op) or _follows_named(context, op)):
+    if feeds_product and (turns_last(flow, op) or _follows_named(context, op)):
         fused = next((use for use in flow.consumers(starts[tag]) if parts[use.id].path == "attention.fused"), None)
         return ("fused" if fused is not None else target), "prepares the product"
     return "split_heads", "cuts the width into heads"
@@ -238,7 +270,7 @@ def _leads_to(context: Context, op: Op, start: int) -> bool:
     return False
 
 
-def _turns_last(flow: Flow, op: Op) -> bool:
+def turns_last(flow: Flow, op: Op) -> bool:
     """`transpose(-1, -2)` and its spellings: keys turned so that queries can be multiplied with them."""
     before, after = flow.values[op.inputs[0]].shape, flow.values[op.outputs[0]].shape
     rank = len(before)

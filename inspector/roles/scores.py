@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["ScoreWalk", "walk_scores"]
+__all__ = ["ScoreWalk", "name_product", "walk_scores"]
 
 from typing import NamedTuple
 
 from inspector.records import Op
 from inspector.roles.context import Context
 from inspector.roles.flow import Flow
+from inspector.roles.operands import turns_last
 
 _CHOICES = frozenset(
     "le lt ge gt eq ne where masked_fill tril triu logical_and logical_not logical_or bitwise_and bitwise_not".split()
@@ -17,13 +18,20 @@ _HIDDEN = -1e4
 """A float mask hides with numbers far below any score, or knows only zero and one number below it."""
 
 
+_MOST_STEPS = 48
+
+
 class ScoreWalk(NamedTuple):
-    """Operands of the product that the scores come from. key_axis: the axis of the keys, counted from the right."""
+    """Operands of the product that the scores come from. key_axis: the axis of the keys, counted from the right.
+
+    sinks: whether a column was joined to the scores that no key made.
+    """
 
     query: int
     key: int
     product: Op
     key_axis: int
+    sinks: bool
 
 
 def walk_scores(context: Context, softmax: Op) -> ScoreWalk | None:
@@ -31,14 +39,15 @@ def walk_scores(context: Context, softmax: Op) -> ScoreWalk | None:
     flow, parts = context.flow, context.parts
     steps: list[tuple[Op, str]] = []
     value = softmax.inputs[0]
-    for _ in range(24):
+    for _ in range(_MOST_STEPS):
         op = flow.maker(value)
         if op is None:
             return None
         if flow.is_product(op):
             for step, role in steps:
                 parts.claim([step.id], f"attention.{role}", rule="between query times key and softmax")
-            return _product(context, op, _key_axis(context, softmax, [step for step, _ in steps]))
+            axis = _key_axis(context, softmax, [step for step, _ in steps])
+            return name_product(context, op, axis, sinks=any(role == "sink" for _, role in steps))
         value = _back(context, op, steps)
         if value < 0:
             return None
@@ -98,7 +107,9 @@ def _role(context: Context, op: Op, acts: list[int]) -> str | None:
         return "softcap"
     if kind == "plumb":
         return "softmax"
-    if kind == "view":
+    if kind == "join" and (op.name != "cat" or len(acts) > 1):
+        return "scores"  # scores of several parts, put together: bands, blocks, global tokens
+    if kind in ("view", "select") or op.name == "pad":
         return "scores"
     if op.name in ("mul", "div"):
         return "scale"
@@ -156,7 +167,7 @@ def _key_axis(context: Context, softmax: Op, steps: list[Op]) -> int:
     rank = context.flow.rank(softmax.inputs[0])
     dim = softmax.attribute("dim", -1)
     axis = dim % rank - rank if isinstance(dim, int) and rank else -1
-    turns = sum(op.name in ("transpose", "mT", "adjoint") for op in steps)
+    turns = sum(context.flow.kind[op.id] == "view" and turns_last(context.flow, op) for op in steps)
     return {-1: -2, -2: -1}.get(axis, axis) if turns % 2 else axis
 
 
@@ -171,7 +182,8 @@ def _left_holds(op: Op, axis: int) -> bool:
     return axis == -2 if op.name != "einsum" else False
 
 
-def _product(context: Context, op: Op, key_axis: int) -> ScoreWalk:
+def name_product(context: Context, op: Op, key_axis: int = -1, *, sinks: bool = False) -> ScoreWalk:
+    """Name a product of queries and keys, and tell the one from the other."""
     flow = context.flow
     factors = [value for value in flow.factors(op) if flow.on_act(value)]
     query, key = factors[:2]
@@ -187,4 +199,4 @@ def _product(context: Context, op: Op, key_axis: int) -> ScoreWalk:
     context.parts.claim(
         [op.id], "attention.scores", also=tuple(also), rule="product of two activations under a softmax"
     )
-    return ScoreWalk(query, key, op, key_axis)
+    return ScoreWalk(query, key, op, key_axis, sinks)

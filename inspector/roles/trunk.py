@@ -12,6 +12,10 @@ from dataclasses import dataclass, field
 
 from inspector.records import Op
 from inspector.roles.flow import ACT, FUSED_ATTENTION, Flow
+from inspector.roles.wide import mixed_source
+
+_MOST_SUMS = 4
+"""How many sums may lie between where a branch leaves the stream and where it comes back."""
 
 
 @dataclass(slots=True)
@@ -48,7 +52,20 @@ def find_residuals(flow: Flow, norm_sources: dict[int, int]) -> list[Residual]:
         claimed.update(residual.region)
         found.append(residual)
         trunk[residual.result] = residual
+    _part_streams(flow, found, trunk)
     return found
+
+
+def _part_streams(flow: Flow, found: list[Residual], trunk: dict[int, Residual]) -> None:
+    """Where two streams look at each other, a region ends where the other stream begins: that was not known before."""
+    skips = {residual.skip for residual in found if not residual.nested}
+    for residual in found:
+        inside = {value for index in residual.region for value in flow.ops[index].outputs}
+        others = (skips & inside) - {residual.skip}
+        if others and not residual.nested:
+            residual.region = _region(
+                flow, residual.branch, residual.skip, trunk | dict.fromkeys(others, residual), set()
+            )
 
 
 def _may_be(flow: Flow, op: Op) -> bool:
@@ -64,19 +81,36 @@ def _as_residual(flow: Flow, op: Op, trunk: dict[int, Residual], claimed: set[in
     one, two = op.inputs
     first, second = (one, two) if flow.strip(one) < flow.strip(two) else (two, one)
     for skip, branch in ((first, second), (second, first)):
-        point = _branching_point(flow, skip, branch, trunk)
-        if point is not None and not _is_look_alike(flow, skip, branch):
-            region = _region(flow, branch, point, trunk, claimed)
-            return Residual(op.id, point, branch, op.outputs[0], region)
+        found = _branching_point(flow, skip, branch, trunk)
+        if found is not None and not _is_look_alike(flow, skip, branch, found[0], trunk):
+            region = _region(flow, branch, found[1], trunk, claimed)
+            return Residual(op.id, found[0], branch, op.outputs[0], region)
     return None
 
 
-def _branching_point(flow: Flow, skip: int, branch: int, trunk: dict[int, Residual]) -> int | None:
-    """Where the branch left the stream: the skip as it is, or what it was before it was scaled."""
-    for point in dict.fromkeys((skip, flow.through(skip), flow.strip(skip))):
-        if _works_between(flow, branch, point) or _works_from_earlier(flow, branch, point, trunk):
-            return point
+def _branching_point(flow: Flow, skip: int, branch: int, trunk: dict[int, Residual]) -> tuple[int, int] | None:
+    """What the branch is added to (the skip as it is, or before it was scaled), and where it left the stream."""
+    mixed = mixed_source(flow, skip)
+    points = [skip, flow.through(skip), *flow.stripping(skip)] if mixed is None else [mixed]
+    for point in dict.fromkeys(points):
+        if _works_between(flow, branch, point):
+            return point, point
+        both = _doubled(flow, point)
+        if both is not None and _works_between(flow, branch, both):
+            return point, both
+        earlier = _earlier_point(flow, branch, point, trunk)
+        if earlier is not None:
+            return point, earlier
     return None
+
+
+def _doubled(flow: Flow, point: int) -> int | None:
+    """The value that `point` is one of two copies of: a reversible stack begins with its stream twice."""
+    cut = flow.maker(point)
+    joined = flow.maker(cut.inputs[0]) if cut is not None and flow.kind[cut.id] == "select" else None
+    if cut is None or joined is None or joined.name != "cat" or len(set(joined.inputs)) != 1:
+        return None
+    return cut.inputs[0]
 
 
 def _works_between(flow: Flow, value: int, point: int) -> bool:
@@ -110,18 +144,28 @@ def _between(flow: Flow, value: int, point: int) -> set[int]:
 
 
 def _is_work(flow: Flow, op: Op) -> bool:
-    return flow.weighted[op.id] or op.name in (FUSED_ATTENTION, "softmax", "fft") or flow.kind[op.id] == "contract"
+    return (
+        flow.weighted[op.id]
+        or op.name in (FUSED_ATTENTION, "softmax")
+        or op.name.startswith("fft")
+        or flow.kind[op.id] == "contract"
+    )
 
 
-def _works_from_earlier(flow: Flow, branch: int, point: int, trunk: dict[int, Residual]) -> bool:
-    """Two sublayers that read the same input and are added one after the other: `(x + f(x)) + g(x)`."""
+def _earlier_point(flow: Flow, branch: int, point: int, trunk: dict[int, Residual]) -> int | None:
+    """Where a branch left the stream that is added only after others were: `(x + f(x)) + g(x)`."""
     residual = trunk.get(point)
-    return residual is not None and _works_between(flow, branch, residual.skip) and branch != residual.branch
+    for _ in range(_MOST_SUMS):
+        if residual is None or residual.branch == branch:
+            return None
+        if _works_between(flow, branch, residual.skip):
+            return residual.skip
+        residual = residual.parent
+    return None
 
 
-def _region(flow: Flow, branch: int, point: int, trunk: dict[int, Residual], claimed: set[int]) -> list[int]:
+def _region(flow: Flow, branch: int, stop: int, trunk: dict[int, Residual], claimed: set[int]) -> list[int]:
     """Ops from the trunk to the end of the branch."""
-    stop = trunk[point].skip if point in trunk and branch < point else point
     ops: set[int] = set()
     stack = [branch]
     while stack:
@@ -136,11 +180,23 @@ def _region(flow: Flow, branch: int, point: int, trunk: dict[int, Residual], cla
     return sorted(ops)
 
 
-def _is_look_alike(flow: Flow, skip: int, branch: int) -> bool:
-    """A feed-through in a mixer (`y + D * x`): a parameter scales the skip, and the branch ends in no projection."""
+def _is_look_alike(flow: Flow, skip: int, branch: int, point: int, trunk: dict[int, Residual]) -> bool:
+    """A feed-through in a mixer (`y + D * x`): a parameter scales the skip, and the branch ends in no projection.
+
+    A short convolution added to what it convolves (`x + conv(x)`) is no sublayer either.
+    """
+    last = flow.maker(flow.through(branch, ("plumb", "view", "select")))
+    if last is not None and flow.is_depthwise(last):
+        return True
     op = flow.maker(skip)
-    scaled = op is not None and op.name == "mul" and any(flow.weight(value) is not None for value in op.inputs)
-    end = flow.maker(flow.through(branch, ("plumb", "view")))
+    scaled = (
+        skip != point
+        and point not in trunk
+        and op is not None
+        and op.name == "mul"
+        and any(flow.weight(value) is not None for value in op.inputs)
+    )
+    end = flow.maker(flow.through(flow.strip(branch), ("plumb", "view")))
     return scaled and (end is None or not flow.weighted[end.id])
 
 

@@ -14,6 +14,7 @@ from inspector.folding import text
 from inspector.records import Op, Trace
 from inspector.roles import infer
 from inspector.shape_table.rows import ShapeRow, ShapeSummary, ShapeTable
+from inspector.shape_table.signatures import Signature, signature
 from inspector.stage_graph import AxisNames, Block, FoldedGraph, Stage, build, fold_graph
 from inspector.stage_graph.attributes import attributes
 from inspector.stage_graph.tensors import Views
@@ -44,6 +45,7 @@ def shape_table(
         cache=_cache(folded, views),
         notes=trace.notes,
         tool=trace.tool,
+        per_op=ops,
     )
 
 
@@ -100,6 +102,7 @@ def _stage_row(
         ops=stage.ops,
         weights=views.weights(stage.parameters),
         attributes=attributes(graph, stage),
+        signature=_signature(views, graph.ops(stage)),
         **common,
     )
 
@@ -119,8 +122,15 @@ def _op_row(views: Views, op: Op, common: dict[str, Any], also: tuple[str, ...])
         ops=(op.id,),
         weights=views.weights(weights),
         attributes=op.attributes,
+        signature=signature(views, op),
         **common,
     )
+
+
+def _signature(views: Views, ops: Iterable[Op]) -> Signature | None:
+    """Of the only product of a stage. Where there are several, each op has its own."""
+    found = [made for op in ops if (made := signature(views, op)) is not None]
+    return found[0] if len(found) == 1 else None
 
 
 def _numbered(rows: Iterable[ShapeRow]) -> Iterable[ShapeRow]:

@@ -7,6 +7,7 @@ __all__ = ["ShapeRow", "ShapeSummary", "ShapeTable"]
 from dataclasses import dataclass, field
 
 from inspector.records import ModelInfo, Scenario
+from inspector.shape_table.signatures import Signature
 from inspector.stage_graph.tensors import TensorView
 
 
@@ -19,6 +20,7 @@ class ShapeRow:
     parameters, flops: of one stage (not times `repeat`). ops: ids in the trace of the first of the equal stages.
     block: index into `ShapeTable.blocks` of the folded group this row belongs to, or None outside the blocks.
     weights: the parameters and buffers it reads. attributes: the numbers that change its maths (eps, scale, ...).
+    signature: of its product of matrices, where it has one, and no more than one.
     """
 
     id: str
@@ -38,6 +40,7 @@ class ShapeRow:
     block: int | None = None
     weights: tuple[TensorView, ...] = ()
     attributes: tuple[tuple[str, object], ...] = ()
+    signature: Signature | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class ShapeTable:
     axes: (letter, size) of the constants found: (("D", 768), ("H", 12), ...), as named by provenance.
     blocks: the text of each folded group, in order: ("x12", ) or ("[sliding, full] x21", ).
     cache: per layer kind: (layers, name, symbolic shape, bytes per token) of what the KV cache holds.
+    per_op: whether a row is an op, not a stage.
     """
 
     model: ModelInfo
@@ -78,3 +82,4 @@ class ShapeTable:
     cache: tuple[tuple[str, str, str, int], ...] = ()
     notes: tuple[str, ...] = ()
     tool: tuple[tuple[str, str], ...] = field(default=())
+    per_op: bool = False

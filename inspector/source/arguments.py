@@ -13,21 +13,26 @@ import torch
 from inspector.errors import InspectorError, UsageError
 from inspector.records import Scenario
 from inspector.source.build import first_line
+from inspector.source.declared import declared, is_declared
 from inspector.source.subject import Arguments, Inputs
 
 _FORMS = (
-    "inputs are a tensor, a tuple, list or dict of arguments, or a function of (batch, seq, past) that returns such"
+    "inputs are a tensor, a tuple, list or dict of arguments, a function of (batch, seq, past) that returns such, or "
+    "words: x:BxSx64:float32"
 )
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
 _ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-def normalised(given: Any) -> Inputs | None:
-    """Inputs in one of the forms that the rest knows: a dict, a tuple or a function.
+def normalised(given: Any, module: torch.nn.Module | None = None) -> Inputs | None:
+    """Inputs in one of the forms that the rest knows: a dict, a tuple or a function. module: what reads them.
 
     >>> normalised([1, 2]), normalised(None)
     ((1, 2), None)
     """
+    if is_declared(given):
+        made = declared(given) if module is None else declared(given).read_by(module)
+        return made if made.follows else _arguments(made(0, 0, 0), "inputs are")
     return given if given is None or callable(given) else _arguments(given, "inputs are")
 
 

@@ -42,7 +42,7 @@ def token_inputs(module: torch.nn.Module, config: Any, scenario: Scenario) -> di
     ids, mask = _ids(config, scenario, scenario.past + scenario.seq), _mask(scenario)
     _pad(ids, mask, config)
     if not scenario.past:
-        return _tensors(module, names, input_ids=ids, attention_mask=mask)
+        return _tensors(module, names, input_ids=ids, attention_mask=mask, bbox=_places(ids))
     before, after = [row[: scenario.past] for row in ids], [row[scenario.past :] for row in ids]
     seen = mask and [row[: scenario.past] for row in mask]
     cache = _prefill(module, _tensors(module, names, input_ids=before, attention_mask=seen), names)
@@ -70,7 +70,7 @@ def _both_sides(module: Any, config: Any, scenario: Scenario, names: tuple[str, 
     source, mask = _ids(config, scenario, length), _mask(scenario.resized(scenario.batch, length, 0))
     _pad(source, mask, config)
     target = _ids(config, scenario, scenario.past + scenario.seq, stream=1)
-    encoded = _tensors(module, names, input_ids=source, attention_mask=mask)
+    encoded = _tensors(module, names, input_ids=source, attention_mask=mask, bbox=_shares(source))
     if not scenario.past:
         return {**encoded, **_tensors(module, names, decoder_input_ids=target)}
     before, after = [row[: scenario.past] for row in target], [row[scenario.past :] for row in target]
@@ -99,6 +99,17 @@ def _special(config: Any) -> set[int]:
     return {token for value in values for token in (value if isinstance(value, list) else [value]) if token is not None}
 
 
+def _places(ids: list[list[int]]) -> list[list[list[int]]]:
+    """Where each token stands on a page (left, top, right, bottom), for models that read that too."""
+    at = [(80 * (place % 8), 40 * (place // 8) % 900) for place in range(len(ids[0]))]
+    return [[[left, top, left + 60, top + 30] for left, top in at] for _ in ids]
+
+
+def _shares(ids: list[list[int]]) -> list[list[list[float]]]:
+    """The same as shares of the page: what reads a page and writes about it wants them so."""
+    return [[[number / 1000 for number in box] for box in row] for row in _places(ids)]
+
+
 def _mask(scenario: Scenario) -> list[list[int]] | None:
     """All ones but for the first row, of which up to three of the first tokens ever seen are padding."""
     prompt = scenario.past or scenario.seq
@@ -118,7 +129,7 @@ def _pad(ids: list[list[int]], mask: list[list[int]] | None, config: Any) -> Non
         row[:] = [kept if real or token is None else token for kept, real in zip(row, seen, strict=True)]
 
 
-def _tensors(module: torch.nn.Module, names: tuple[str, ...], **rows: list[list[int]] | None) -> dict[str, Any]:
+def _tensors(module: torch.nn.Module, names: tuple[str, ...], **rows: list[Any] | None) -> dict[str, Any]:
     import torch
 
     device = next(module.parameters()).device

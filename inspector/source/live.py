@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,8 @@ class FactorySubject(Subject):
     """A module that a factory makes anew: on the meta device, or seeded on the device that is asked for."""
 
     factory: Callable[[], Any]
+    asked: Any = None
+    """Inputs in place of those that may come along."""
     given: dict[torch.nn.Module, Inputs | None] = field(default_factory=dict, compare=False, repr=False)
     """The inputs that came along with the module that was made last."""
     ready: dict[Scenario, Any] = field(default_factory=dict, compare=False, repr=False)
@@ -96,6 +99,8 @@ class FactorySubject(Subject):
         made, given = self.ready.pop(scenario, None) or self._call(scenario)
         module = _brought(made, scenario).eval().requires_grad_(False)
         module = module if given is None else by_name(module)
+        if scenario.device == "meta" and not isinstance(module, torch.jit.ScriptModule):
+            module.forward = _on_meta(module.forward)
         self.given.clear()
         self.given[module] = given
         return module
@@ -117,7 +122,8 @@ class FactorySubject(Subject):
             what = f"the factory {self.name} raised {type(error).__name__}"
             raise ModelAtFault(what, why=first_line(error)) from error
         made, given = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
-        return _module(made, self.name), normalised(given)
+        module = _module(made, self.name)
+        return module, normalised(given if self.asked is None else self.asked, module)
 
 
 def live(model: Any, inputs: Any, name: str | None) -> LiveSubject:
@@ -127,11 +133,15 @@ def live(model: Any, inputs: Any, name: str | None) -> LiveSubject:
     config: Any = getattr(module, "config", None)
     claims = claims_of(text_config(config), config.to_diff_dict()) if hasattr(config, "to_diff_dict") else Claims()
     model_type = getattr(config, "model_type", None)
-    return LiveSubject(label, model_type, "live module", claims, (), None, module, normalised(inputs))
+    return LiveSubject(label, model_type, "live module", claims, (), None, module, normalised(inputs, module))
 
 
-def factory_subject(target: str) -> FactorySubject:
-    """Import `package.module:factory`; the working directory counts as a place to import from."""
+def factory_subject(target: str, inputs: Any = None) -> FactorySubject:
+    """Import `package.module:factory`; the working directory counts as a place to import from.
+
+    inputs: what the model reads, where that does not come along with it. Then `factory` may be a function of tensors
+    itself: one that cannot be called without any.
+    """
     module_name, _, attribute = target.partition(":")
     here = str(Path.cwd())
     sys.path.insert(0, here)
@@ -147,24 +157,32 @@ def factory_subject(target: str) -> FactorySubject:
         raise ModelAtFault(what, why=first_line(error)) from error
     finally:
         sys.path.remove(here)
-    return FactorySubject(target, None, "factory", Claims(), (), None, _factory(factory, target))
+    made = _factory(factory, target, read=inputs is not None)
+    return FactorySubject(target, None, "factory", Claims(), (), None, made, inputs)
 
 
-def _factory(found: Any, target: str) -> Callable[[], Any]:
+def _factory(found: Any, target: str, *, read: bool) -> Callable[[], Any]:
     """What makes the model that `target` names, from what was found under that name."""
     if isinstance(found, torch.nn.Module):
         # The model itself. A copy of it is run, for a module that others hold is not moved to another device.
         return lambda: deepcopy(found)
     if not callable(found):
         raise ModelAtFault(f"{target} is a {type(found).__name__}, not a factory")
-    if needed := required(found):
+    if (needed := required(found)) and read and not isinstance(found, type):
+        return lambda: found  # a function of tensors: it is the model itself
+    if needed:
         name = target.partition(":")[2]
         made = f"{name}({', '.join(needed)})" if isinstance(found, type) else f"({name}, inputs)"
         raise UsageError(
             f"{target} takes {', '.join(needed)}, and nothing says what to give it",
-            hint=f"name a function that takes nothing and returns {made}",
+            hint=_how(found, f"name a function that takes nothing and returns {made}"),
         )
     return found  # type: ignore[no-any-return]
+
+
+def _how(found: Any, without: str) -> str:
+    """What to do about a function that takes arguments: if they are tensors, say which."""
+    return without if isinstance(found, type) else f"{without}; or, for a function of tensors, give --input for each"
 
 
 def _as_given(scenario: Scenario, given: Inputs | None) -> tuple[Scenario, tuple[str, ...]]:
@@ -177,6 +195,22 @@ def _as_given(scenario: Scenario, given: Inputs | None) -> tuple[Scenario, tuple
     shape = next((tensor.shape for tensor in tensors(given) if tensor.dim() > 1), None)
     scenario = scenario.resized(shape[0], shape[1], 0) if shape else scenario
     return scenario, ("the inputs are fixed: sizes stay numbers, where a function of (batch, seq, past) shows B and S",)
+
+
+def _on_meta(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """The same forward where tensors that it makes without naming a device lie beside the others.
+
+    Code that was written for the CPU says `torch.ones(length, length)`; meta is our choice, not its author's.
+    """
+
+    def called(*args: Any, **named: Any) -> Any:
+        with torch.device("meta"):
+            return forward(*args, **named)
+
+    if hasattr(forward, "__wrapped__"):
+        return wraps(forward)(called)  # its arguments may change on their way, and that is still to be seen
+    called.__signature__ = signature_of(forward)  # type: ignore[attr-defined]
+    return called
 
 
 def _alike(arguments: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
@@ -238,5 +272,5 @@ def _config_of(module: torch.nn.Module) -> Any:
     raise UsageError(
         f"nothing says what {type(module).__name__} reads",
         why=f"its forward takes {', '.join(signature.parameters)}" if signature else "",
-        hint="give inputs: a function of (batch, seq, past); a factory returns a pair (module, inputs)",
+        hint="say what it reads: --input NAME:SHAPE:DTYPE, such as ids:BxS:int64; in Python, inputs",
     )

@@ -88,11 +88,9 @@ def _subject(model: Any, inputs: Any, weights: str | None, *, twin: bool) -> tup
         if weights not in (None, "checkpoint"):
             raise UsageError("a module keeps its own weights", hint="leave weights out")
         return live_subject(model, inputs), None
-    if inputs is not None:
-        raise UsageError("a model given by name makes its own inputs", hint="give the module itself to use yours")
     if weights is None and not twin and holds_weights(Path(model).expanduser()):
         weights = "checkpoint"
-    origin = resolve(model, weights=weights or "none")
+    origin = resolve(model, weights=weights or "none", inputs=inputs)
     if origin.kind == "factory" and weights not in (None, "random"):
         raise UsageError(f"{model} cannot take weights", hint="load them inside the factory")
     return subject_of(origin), weights

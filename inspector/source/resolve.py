@@ -5,7 +5,7 @@ Nothing here imports torch or transformers, and nothing asks the network unless 
 
 from __future__ import annotations
 
-__all__ = ["Origin", "resolve"]
+__all__ = ["Origin", "names_code", "resolve"]
 
 import json
 import re
@@ -42,6 +42,7 @@ class Origin:
     folder: a local folder whose weights are to be used.
     target: `package.module:factory`, or the path of a saved document.
     borrowed: what the folder is called, where it is not the model's own.
+    inputs: what the model of a factory is to read, in any form that `shapes` takes.
     """
 
     kind: Kind
@@ -53,6 +54,7 @@ class Origin:
     target: str = ""
     preset: Preset | None = None
     borrowed: str = ""
+    inputs: Any = None
 
     def identity(self) -> dict[str, Any] | None:
         """What tells this model from another, ready for JSON; None when no two runs can be known to be the same.
@@ -64,20 +66,38 @@ class Origin:
         return {"name": self.name, "source": self.source, "model_type": self.model_type, "config": self.config}
 
 
-def resolve(model: str, *, weights: str = "none") -> Origin:
+def resolve(model: str, *, weights: str = "none", inputs: Any = None) -> Origin:
     """Find out what `model` names.
 
     >>> resolve("model_type:bert").kind, resolve("meta-llama/Llama-2-7b-hf").name
     ('type', 'llama-2-7b')
 
     `weights` is "none", "random", "checkpoint" (the model's own, fetched when they are on the Hub) or a folder.
+    inputs: what it is to read, if it is code.
     """
     if not model.strip():
         raise UsageError("MODEL is empty", hint=FORMS)
     origin = _named(model.strip(), weights == "checkpoint")
+    if inputs is not None:
+        if origin.kind != "factory":
+            raise UsageError(f"{origin.name} makes its own inputs", hint="inputs are for code: package.module:factory")
+        origin = replace(origin, inputs=inputs)
     if weights in ("none", "random", "checkpoint"):
         return origin
     return _with_folder(origin, Path(weights).expanduser())
+
+
+def names_code(model: Any) -> bool:
+    """Whether MODEL is code, and so may be told what to read.
+
+    >>> names_code("mypackage.blocks:build"), names_code("gpt2")
+    (True, False)
+    """
+    return not isinstance(model, str) or (
+        bool(_FACTORY.fullmatch(model.strip()))
+        and not model.startswith(_TYPE)
+        and not Path(model).expanduser().exists()
+    )
 
 
 def _named(model: str, wants_weights: bool) -> Origin:

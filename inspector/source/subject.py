@@ -78,7 +78,7 @@ def subject_of(origin: Origin) -> Subject:
     if origin.kind == "factory":
         from inspector.source.live import factory_subject
 
-        return factory_subject(origin.target)
+        return factory_subject(origin.target, origin.inputs)
     from inspector.source.configured import config_subject
 
     return config_subject(origin)
@@ -90,7 +90,8 @@ def live_subject(model: Any, inputs: Any = None, name: str | None = None) -> Sub
     >>> live_subject(abs, lambda batch, seq, past: ()).name
     'abs'
 
-    inputs: a tensor, a tuple, list or dict of arguments, or a function of (batch, sequence, past) that returns such.
+    inputs: a tensor, a tuple, list or dict of arguments, a function of (batch, sequence, past) that returns such, or
+    words: "x:BxSx64:float32", one for each tensor.
     Without them, a transformers model is given token ids that its config allows.
     """
     from inspector.source.live import live

@@ -6,20 +6,24 @@ every vector is moved off its special value, and matrices keep the size of what 
 
 from __future__ import annotations
 
-__all__ = ["WINDOW", "tiny_config", "twin_of"]
+__all__ = ["WINDOW", "tiny_config", "twin_of", "twin_subject"]
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from inspector.errors import InspectorError, ModelAtFault
+from inspector.errors import InspectorError, ModelAtFault, UsageError
 from inspector.records import Scenario
-from inspector.source.build import quiet, text_config
+from inspector.source.build import first_line, quiet, text_config
 from inspector.source.claims import claims_of
 from inspector.source.configured import ConfigSubject
 from inspector.source.inputs import token_inputs
 from inspector.source.live import LiveSubject
-from inspector.source.shallow import shallow_config
+from inspector.source.sections import changes, flattened, sections
+from inspector.source.shallow import shorten
+from inspector.source.shrink import fill, head_width, in_larger_sizes, in_proportion, in_sizes, to_fewer_heads
 
 if TYPE_CHECKING:
     import torch
@@ -29,66 +33,41 @@ if TYPE_CHECKING:
 WINDOW = 8
 """How many tokens a layer of the twin sees, where it sees a window."""
 
-_SIZES = (
-    (101, "vocab_size"),
-    (64, "hidden_size n_embd d_model dim embed_dim word_embed_proj_dim"),
-    (32, "embedding_size"),
-    (96, "intermediate_size n_inner ffn_dim ffn_hidden_size d_ff hidden_dim encoder_ffn_dim decoder_ffn_dim"),
-    (80, "intermediate_size_mlp"),
-    (48, "moe_intermediate_size shared_expert_intermediate_size moe_shared_expert_intermediate_size"),
-    (4, "num_attention_heads n_head n_heads num_heads encoder_attention_heads decoder_attention_heads"),
-    (4, "n_routed_experts num_experts num_local_experts moe_num_experts"),
-    (16, "head_dim d_kv v_head_dim"),
-    (24, "q_lora_rank"),
-    (20, "kv_lora_rank"),
-    (12, "qk_nope_head_dim"),
-    (8, "rotary_dim qk_rope_head_dim"),
-    (2, "num_experts_per_tok moe_topk n_group"),
-    (1, "topk_group"),
-    (WINDOW, "sliding_window local_attention attention_chunk_size window_size"),
-)
-"""A size and the keys that get it, where they are there and larger. Widths, heads, head width and vocabulary differ."""
-
-_LARGEST = 20_000_000
+_LARGEST = 30_000_000
 """Parameters of a twin. Of most there are fewer than a million."""
 
-_GROUPS = "num_key_value_heads num_kv_heads num_key_value_heads_per_layer".split()
-_HEADS = "num_attention_heads n_head n_heads num_heads".split()
 _TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 
+Shrink = Callable[[Iterable[dict[str, Any]], Collection[str]], None]
 
-def tiny_config(config: Any, leave: Iterable[str] = ()) -> Any:
+
+def tiny_config(config: Any, leave: Collection[str] = (), shrink: Shrink = in_sizes) -> Any:
     """A small copy of `config` that keeps every kind of layer, and shared heads shared.
 
     >>> from transformers import LlamaConfig
     >>> tiny = tiny_config(LlamaConfig(num_attention_heads=32, num_key_value_heads=8))
     >>> tiny.hidden_size, tiny.num_hidden_layers, tiny.num_attention_heads, tiny.num_key_value_heads
     (64, 2, 4, 2)
+
+    leave: keys that stay as they are. shrink: how numbers are made small.
     """
-    config = shallow_config(config) or config
-    text, document = text_config(config), config.to_dict()
-    name = next((key for key in config.sub_configs if getattr(config, key, None) is text), None)
-    part = document[name] if name else document
-    old = dict(part)
-    for size, keys in _SIZES:
-        for key in keys.split():
-            if key not in leave and isinstance(part.get(key), int) and part[key] > size:
-                part[key] = size
-    _share_heads(part, old)
-    _part_heads(part, old)
-    _tokens(part)
-    _rope_lists(part, old)
+    document = config.to_dict()
+    if "layers" not in leave:
+        shorten(config, document)
+    found = sections(config, document)
+    parts = [section.part for section in found]
+    olds = [dict(part) for part in parts]
+    with ExitStack() as stack:
+        for part in parts:
+            stack.enter_context(flattened(part))
+        shrink(parts, leave)
+    for section, old in zip(found, olds, strict=True):
+        _part_heads(section.part, old)
+        _rope_lists(section.part, old)
+        fill(section.part, section.config.model_type)
+        _tokens(section.part)
     with quiet():
         return type(config).from_dict(document)
-
-
-def _share_heads(part: dict[str, Any], old: dict[str, Any]) -> None:
-    """As many key/value heads as heads, one, or (for any other share) half as many."""
-    heads = next((key for key in _HEADS if isinstance(old.get(key), int)), None)
-    for key in _GROUPS:
-        if heads and isinstance(old.get(key), int):
-            many, few = old[heads], old[key]
-            part[key] = part[heads] if many == few else 1 if few == 1 else max(1, part[heads] // 2)
 
 
 def _part_heads(part: dict[str, Any], old: dict[str, Any]) -> None:
@@ -102,36 +81,45 @@ def _part_heads(part: dict[str, Any], old: dict[str, Any]) -> None:
 
 
 def _tokens(part: dict[str, Any]) -> None:
-    vocabulary = part.get("vocab_size", 101)
-    for key, value in part.items():
-        if key.endswith("_token_id") and isinstance(value, int) and value >= vocabulary:
-            part[key] = _TOKENS.get(key, 3)
-        elif key.endswith("_token_id") and isinstance(value, list):
+    """Tokens that are no longer in the vocabulary become others: of several, several."""
+    vocabulary = part.get("vocab_size") or 101
+    keys = [key for key in part if key.endswith(("_token_id", "_token_index"))]
+    free = iter(range(3, vocabulary))
+    new = dict[int, int]()
+    for key in keys:
+        value = part[key]
+        if type(value) is int and value >= vocabulary:
+            part[key] = _TOKENS.get(key) if key in _TOKENS else new.setdefault(value, next(free))
+        elif isinstance(value, list):
             part[key] = [_TOKENS.get(key, 3)]
 
 
 def _rope_lists(part: dict[str, Any], old: dict[str, Any]) -> None:
-    """Factors that are listed for each pair of elements are cut to the pairs that are left."""
-    for key in ("rope_parameters", "rope_scaling"):
-        factors = part.get(key)
-        if isinstance(factors, dict):
-            share = _head_width(part) / _head_width(old)
-            lists = {name: value for name, value in factors.items() if isinstance(value, list)}
-            part[key] = factors | {name: value[: max(1, int(len(value) * share))] for name, value in lists.items()}
+    """What is listed for each pair of elements is cut to the pairs that are left, and shares of them are shared out."""
+    share = head_width(part) / head_width(old)
+    for key, value in part.items():
+        part[key] = _resized(key, value, share) if key.startswith(("rope_", "mrope_")) else value
 
 
-def _head_width(part: dict[str, Any]) -> float:
-    heads = next((part[key] for key in _HEADS if isinstance(part.get(key), int)), 1)
-    return float(part.get("head_dim") or part.get("hidden_size", heads) / heads)
+def _resized(key: str, value: Any, share: float) -> Any:
+    if isinstance(value, dict):
+        return {name: _resized(name, inner, share) for name, inner in value.items()}
+    if not isinstance(value, list):
+        return value
+    if key.endswith("_section"):
+        return _shared_out(value, share)
+    return value[: max(1, int(len(value) * share))]
 
 
-_LADDER: tuple[tuple[str, ...], ...] = (
-    (),
-    ("head_dim",),
-    ("n_group", "topk_group"),
-    ("sliding_window", "local_attention"),
-)
-"""What is left as it is, when a twin with all sizes small cannot be run."""
+def _shared_out(sizes: list[int], share: float) -> list[int]:
+    """The same shares of a smaller whole, exactly.
+
+    >>> _shared_out([16, 24, 24], 1 / 8)
+    [2, 3, 3]
+    """
+    whole = round(sum(sizes) * share)
+    ends = [round(sum(sizes[: end + 1]) * whole / sum(sizes)) for end in range(len(sizes))]
+    return [end - start for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def twin_of(subject: Subject, scenario: Scenario) -> tuple[ConfigSubject, torch.nn.Module]:
@@ -141,20 +129,72 @@ def twin_of(subject: Subject, scenario: Scenario) -> tuple[ConfigSubject, torch.
     """
     config = _config(subject)
     run = Scenario(device="cpu", dtype="float32", weights="random", seed=scenario.seed, head=scenario.head)
-    reason = ""
-    for leave in _LADDER:
+    reasons: list[str] = []
+    for leave, shrink in _attempts(config):
         try:
-            twin = _subject(subject, tiny_config(config, leave))
-            settled = replace(run, experts=None if not twin.claims.get("moe.experts") else "batched_mm")
-            _require_small(twin, settled)
-            module = twin.make(settled)
-            randomise(module, scenario.seed)
-            _try(module, twin.config, settled)
+            return _made(subject, tiny_config(config, leave, shrink), run)
+        except UsageError as error:  # what it reads has nothing to do with its size
+            raise ModelAtFault(f"no small twin of {subject.name} runs", why=error.what) from error
         except Exception as error:  # noqa: BLE001 - a config with small numbers may break transformers anywhere
-            reason = reason or str(error).partition("\n")[0] or type(error).__name__
-            continue
-        return twin, module
-    raise ModelAtFault(f"no small twin of {subject.name} runs", why=reason)
+            reasons.append(first_line(inner := _inside(error)))
+            if isinstance(inner, ImportError):  # nor has a package that is not here
+                break
+    raise ModelAtFault(f"no small twin of {subject.name} runs", why=reasons[0])
+
+
+def twin_subject(subject: Subject, scenario: Scenario) -> ConfigSubject:
+    """The twin alone, which says of itself what was made smaller.
+
+    >>> from inspector.source import resolve, subject_of
+    >>> "n_embd 768 -> 64, n_layer 12 -> 2" in twin_subject(subject_of(resolve("gpt2")), Scenario()).notes[0]
+    True
+    """
+    twin, module = twin_of(subject, scenario)
+    smaller = ", ".join(changes(_config(subject).to_dict(), twin.config.to_dict()))
+    size = sum(parameter.numel() for parameter in module.parameters())
+    note = f"a small twin of the same config was run, with {size:,} parameters: {smaller or 'it is small as it is'}"
+    return replace(twin, name=f"{subject.name} (twin)", notes=(note, *subject.notes))
+
+
+def _made(subject: Subject, config: Any, run: Scenario) -> tuple[ConfigSubject, torch.nn.Module]:
+    """The small model, once it has run."""
+    twin = _subject(subject, config)
+    settled = replace(run, experts=None if not twin.claims.get("moe.experts") else "batched_mm")
+    _require_small(twin, settled)
+    module = twin.make(settled)
+    randomise(module, run.seed)
+    _try(module, twin.config, settled)
+    return twin, module
+
+
+def _attempts(config: Any) -> Iterator[tuple[tuple[str, ...], Shrink]]:
+    """Small copies to try: with all numbers small, and then with one of them, or all layers, left as they are."""
+    for shrink in (in_sizes, in_proportion, to_fewer_heads, in_larger_sizes):
+        yield (), shrink
+    for shrink in (in_sizes, in_proportion):
+        for keys in [*_changed(config, shrink), ("layers",)]:
+            yield keys, shrink
+
+
+def _changed(config: Any, shrink: Shrink) -> list[tuple[str, ...]]:
+    """The keys whose numbers become smaller; those that had the same number together."""
+    document = config.to_dict()
+    parts = [section.part for section in sections(config, document)]
+    olds = [dict(part) for part in parts]
+    shrink(parts, ())
+    pairs = [(key, part[key], old[key]) for part, old in zip(parts, olds, strict=True) for key in part]
+    changed = defaultdict[str, set[str]](set)
+    for key, new, before in pairs:
+        if new != before:
+            changed[str(before)].add(key)
+    return sorted({tuple(sorted(keys)) for keys in changed.values()})
+
+
+def _inside(error: BaseException) -> BaseException:
+    """What was wrong in the first place."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _config(subject: Subject) -> Any:
@@ -183,7 +223,7 @@ def _try(module: torch.nn.Module, config: Any, scenario: Scenario) -> None:
     import torch
 
     with torch.no_grad(), quiet():
-        output = module(**token_inputs(module, config, scenario.resized(1, 4, 0)))
+        output = module(**token_inputs(module, config, scenario.resized(1, 16, 0)))
     tensors = [value for value in output.values() if isinstance(value, torch.Tensor) and value.is_floating_point()]
     if not all(bool(value.isfinite().all()) for value in tensors):
         raise InspectorError("its output is not finite")

@@ -241,7 +241,7 @@ def _solve_at(
     sizes, shapes = sample_sizes(scenario, beyond), []
     for size in sizes:
         other = _other_size(subject, module, shadows, scenario, size)
-        if other is None or [op.call for op in other.seen.ops] != calls:
+        if other is None or [op.call for op in other.seen.ops] != calls or len(other.shapes) != len(run.shapes):
             return None
         shapes.append(other.shapes)
     asked = Sizes(scenario.batch, scenario.seq, scenario.past)

@@ -20,7 +20,10 @@ from inspector.source.resolve import resolve
 from inspector.source.subject import live_subject, subject_of
 
 X = torch.ones(3, 5, 8)
-FORMS = "inputs are a tensor, a tuple, list or dict of arguments, or a function of (batch, seq, past) that returns such"
+FORMS = (
+    "inputs are a tensor, a tuple, list or dict of arguments, a function of (batch, seq, past) that returns such, or "
+    "words: x:BxSx64:float32"
+)
 
 
 class Placed(nn.Module):

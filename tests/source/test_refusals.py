@@ -15,13 +15,13 @@ from inspector.records import Scenario
 from inspector.source.resolve import resolve
 from inspector.source.subject import subject_of
 
+DECLARED = (
+    "write NAME:SHAPE:DTYPE, such as ids:1x16:int64 or x:BxSx64:float32; B, S, P and T follow --batch, --seq and --past"
+)
 FORMS = (
     "MODEL is a catalogue name, model_type:TYPE, a folder or .json file, package.module:factory, or a Hub id owner/name"
 )
 
-INPUTS = (
-    "inputs are a tensor, a tuple, list or dict of arguments, or a function of (batch, seq, past) that returns such"
-)
 
 FACTORIES = """
 import sys
@@ -130,7 +130,10 @@ def refusal(ask: Callable[[], Any]) -> tuple[int, list[str]]:
             2,
             [
                 "factories_for_refusals:function takes x, z, and nothing says what to give it",
-                "name a function that takes nothing and returns (function, inputs)",
+                (
+                    "name a function that takes nothing and returns (function, inputs); "
+                    "or, for a function of tensors, give --input for each"
+                ),
             ],
         ),
         (
@@ -312,7 +315,7 @@ def test_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
             [
                 "nothing says what Linear reads",
                 "its forward takes input",
-                "give inputs: a function of (batch, seq, past); a factory returns a pair (module, inputs)",
+                "say what it reads: --input NAME:SHAPE:DTYPE, such as ids:BxS:int64; in Python, inputs",
             ],
         ),
         (
@@ -321,10 +324,10 @@ def test_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
             [
                 "nothing says what Linear reads",
                 "its forward takes input",
-                "give inputs: a function of (batch, seq, past); a factory returns a pair (module, inputs)",
+                "say what it reads: --input NAME:SHAPE:DTYPE, such as ids:BxS:int64; in Python, inputs",
             ],
         ),
-        ("words", 2, ["inputs are str, not arguments", INPUTS]),
+        ("words", 2, ["'words' declares no tensor", DECLARED]),
         ("quits", 3, ["the factory factories_for_refusals:quits raised SystemExit", "0"]),
     ],
 )
