@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+import inspector.messages
 from inspector.alignment.parts import Part, Scope, Side
 from inspector.comparison import observed
 from inspector.comparison.judge import Finding, compare
 from inspector.comparison.lock import LOCK_RULES
 from inspector.comparison.rules import RULES, SEVERITIES, UNEXPLAINED
 from inspector.errors import InspectorError
-from inspector.messages import messages
 from inspector.records import ModelInfo, Scenario
 from inspector.stage_graph.record import GraphFact
 from inspector.vocabulary import FACTS
@@ -35,8 +37,10 @@ def test_a_rule_is_about_a_fact_or_the_graph():
     assert [rule.id for rule in RULES if rule.id not in FACTS and not rule.id.startswith("graph.")] == []
 
 
-def test_every_rule_has_words():
-    assert {rule.id for rule in (*RULES, UNEXPLAINED, *LOCK_RULES)} | {"fact", "summary"} == set(messages())
+def test_every_rule_has_words_and_no_words_are_without_a_rule():
+    words = tomllib.loads((Path(inspector.messages.__file__).parent / "en" / "findings.toml").read_text("utf-8"))
+
+    assert {rule.id for rule in (*RULES, UNEXPLAINED, *LOCK_RULES)} | {"fact", "summary"} == set(words)
 
 
 PRESENT = {
