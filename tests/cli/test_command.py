@@ -65,9 +65,9 @@ def shell(command: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 def test_options_reach_the_verb(asked: dict[str, Any]) -> None:
     line = (
-        "shapes gpt2 --batch 3 --seq 5 --past 7 --layer 2 --role rope --section mlp --ops --no-head --pad right --twin"
+        "shapes gpt2 --batch 3 --seq 5 --past 7 --layer 2 --role rope --section mlp --ops --no-head --pad right"
     )
-    line += " --explain --generate 4 --text hello --input ids:BxS:int64"
+    line += " --twin --explain --generate 4 --text hello --input ids:BxS:int64"
     code = run(*line.split(), *"--attention eager,sdpa --dtype float32 --device cpu --seed 9 --no-trace-cache".split())
 
     expected = {
