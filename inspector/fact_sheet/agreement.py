@@ -34,6 +34,11 @@ def same(value: Plain, claim: Plain) -> bool:
     return value == claim
 
 
+def _kind_of_heads(scene: Scene, seen: Seen, claim: Plain) -> bool | None:
+    """How many heads there are says nothing of blocks whose mixer is no attention with a softmax."""
+    return None if seen.value in ("linear", "none") else same(seen.value, claim)
+
+
 def _in_this_format(scene: Scene, seen: Seen, claim: Plain) -> bool:
     """A number that the model holds as a tensor is rounded to that tensor's format."""
     if isinstance(seen.value, (int, float)) and isinstance(claim, (int, float)):
@@ -123,6 +128,7 @@ def _scaling(scene: Scene, seen: Seen, claim: Plain) -> bool | None:
 
 
 _RULES: dict[str, Callable[[Scene, Seen, Plain], bool | None]] = {
+    "attention.kind": _kind_of_heads,
     "embedding.scale": _in_this_format,
     "head.scale": _in_this_format,
     "attention.scale": _in_this_format,

@@ -64,10 +64,17 @@ def experts(scene: Scene) -> Iterator[Seen | Unseen]:
         tops = [op for op in scene.ops(choices) if op.name in ("topk", "argmax", "max")]
         top = max(tops, key=lambda op: op.id, default=None)
         if top is not None:
-            yield Seen("moe.active", scene.shape(top.outputs[0])[-1] if top.name == "topk" else 1, (top.id,), kind)
+            # A choice of one, made several times, is as many experts; each is made without those before it.
+            one_by_one = sum(op.name == top.name and _layer(scene, op.id) == _layer(scene, top.id) for op in tops)
+            active = scene.shape(top.outputs[0])[-1] if top.name == "topk" else one_by_one
+            yield Seen("moe.active", active, (top.id,), kind)
             yield from _router(scene, kind, top.id)
         shared = scene.stages(kind, "moe.shared_expert")
         yield from _shared(scene, kind, shared)
+
+
+def _layer(scene: Scene, op: int) -> int | None:
+    return scene.naming.parts[op].layer
 
 
 def _shared(scene: Scene, kind: Kind, shared: list[Stage]) -> Iterator[Seen]:

@@ -108,7 +108,9 @@ def _name_norms(context: Context, residual: Residual) -> None:
             continue
         ends = flow.strip(residual.branch) == norm.result or residual.branch == norm.result
         owner = section if ends else _reader(context, norm.result) or section
-        parts.claim(norm.ops, f"{owner}.{'post_norm' if ends else 'norm'}", rule="norm of a residual branch")
+        inner = owner in ("ssm", "moe") and not ends and norm.source not in context.trunk
+        role = "post_norm" if ends else "sub_norm" if inner else "norm"
+        parts.claim(norm.ops, f"{owner}.{role}", rule="norm of a residual branch")
     after = _norm_after(context, residual)
     if after is not None:
         parts.claim(after, f"{section}.post_norm", rule="norm of the sum, which is the stream from here on")

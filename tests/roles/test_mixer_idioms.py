@@ -34,6 +34,15 @@ class Linear(nn.Module):
         return self.o(seen * functional.silu(self.z(x)))
 
 
+class Normed(Linear):
+    """A norm on the stream is the sublayer's, one of what was projected is the mixer's own."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, query = nn.LayerNorm(WIDTH), self.q
+        self.q = nn.Sequential(query, self.inner)
+
+
 class Looped(nn.Module):
     """A recurrence in a loop over the steps, element by element."""
 
@@ -106,6 +115,7 @@ LINEAR = {
             {("ssm.scan", "cumsum"), ("ssm.parameters", "softplus"), ("ssm.activation", "silu"), ("ssm.gate", "silu")}
             | {("ssm.gate", "mul"), ("ssm.state_update", "copy"), ("ssm.state_update", "zeros")},
         ),
+        (Normed, {"q.1.weight": "ssm.sub_norm", "q.0.weight": "ssm.in_proj"}, {("ssm.norm", "layer_norm")}),
         (Looped, {"i.weight": "ssm.in_proj", "o.weight": "ssm.out_proj"}, {("ssm.scan", "mul"), ("ssm.scan", "add")}),
         (Fourier, {}, {("ssm.transform", "fft_fftn"), ("ssm.residual", "add")}),
         (
