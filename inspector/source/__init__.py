@@ -17,8 +17,11 @@ imports neither torch nor transformers: a stored answer must come back at once.
     build.py       config to module: on meta, seeded, or from a checkpoint
     inputs.py      token ids, masks and caches for a forward pass
     machine.py     what this machine can do of a scenario
+    sections.py    a config and the configs inside it
     shallow.py     the same config with fewer layers
+    shrink.py      which numbers of a config become how small (shrink.toml)
     tiny.py        the same config with small numbers, and weights that hide nothing
+    types.py       the model types that read token ids
     claims.py      what a config says of the architecture (claims.toml)
 """
 

@@ -143,6 +143,7 @@ _SIGNATURES = {
     "repeat_interleave": ("input", "repeats", "dim"),
     "logsumexp": ("input", "dim", "keepdim"),
     "topk": ("input", "k", "dim", "largest", "sorted"),
+    "scaled_dot_product_attention": ("query", "key", "value", "attn_mask", "dropout_p", "is_causal"),
 }
 """Argument names of functions written in C for which torch's own table has others."""
 

@@ -3,7 +3,7 @@
 Each switch of each small config is thrown once. What then happens is one of four things:
 
 changed     a fact, or a row of the diff, says so
-no effect   the same weights give the same answers, to the bit, and there are no other weights
+no effect   the same weights give the same answers, to the bit, and there are no other weights, nor others shared
 invalid     the config or the model refuses it
 unseen      the answers are others, and neither a fact nor a row says so: a fault of inspector
 
@@ -50,6 +50,7 @@ class Small:
         self.module = self.subject.make(settled)
         randomise(self.module, 0)
         self.shapes = {name: tuple(value.shape) for name, value in self.module.state_dict().items()}
+        self.own = len(list(self.module.parameters()))
         self._take(weights or {})
         with torch.no_grad():
             output = self.module(**self.subject.inputs(self.module, settled))
@@ -111,7 +112,7 @@ def _thrown(base: Small, known: Known, config: Any, flip: switches.Flip) -> dict
     except Exception as error:  # a switch may break transformers anywhere
         return row | {"result": "invalid", "why": f"{type(error).__name__}: {str(error)[:120]}"}
     moved = _moved(base, other)
-    if not moved and base.shapes == other.shapes:
+    if not moved and (base.shapes, base.own) == (other.shapes, other.own):
         return row | {"result": "no effect"}
     try:
         seen = known.differs(Known(other))
