@@ -74,7 +74,8 @@ def _named(row: Row, trace: Trace, exam: Exam | None) -> Row:
 
     naming = infer(trace)
     parts = [naming.parts[op.id] for op in trace.ops]
-    inside = [part.path for part in parts if part.layer is not None]
+    blocks = [part.path for part in parts if part.layer is not None]
+    inside = [path for path in blocks if path != "ssm.scan"]  # one recurrence, declared as such
     unknown = sum(part.path == UNKNOWN for part in parts)
     labels, wrong = exam(trace, naming) if exam else (0, 0)
     return replace(
@@ -82,6 +83,7 @@ def _named(row: Row, trace: Trace, exam: Exam | None) -> Row:
         unknown=unknown,
         role_percent=_percent(len(parts) - unknown, len(parts)),
         specific_percent=_percent(sum(map(is_specific, inside)), len(inside)),
+        scan=len(blocks) - len(inside),
         softmax=any(part.path.endswith((".softmax", ".fused")) for part in parts),
         label_exam=_percent(labels - wrong, labels),
     )

@@ -196,12 +196,14 @@ def _running(found: Prepared, like: Prepared | None = None) -> Running:
 
 
 def _renamed(module: Any, inputs: dict[str, Any]) -> dict[str, Any]:
-    """What a forward takes of the inputs; where it knows no `input_ids`, the tokens are its first argument."""
+    """What a forward takes of the inputs, by name; the tokens, and inputs that somebody declared, else by place."""
     from inspector.source.inputs import accepted
 
     names = accepted(module)
     given = {name: value for name, value in inputs.items() if name in names}
-    return given if "input_ids" in given or not names else {names[0]: inputs["input_ids"], **given}
+    placed = ["input_ids"] if "input_ids" in inputs else list(inputs)
+    left = [inputs[name] for name in placed if name not in given]
+    return {**dict(zip((name for name in names if name not in given), left, strict=False)), **given}
 
 
 def _takes_padding(found: Prepared) -> bool:

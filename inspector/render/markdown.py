@@ -159,7 +159,7 @@ def _table(table: Table, page: Page) -> Iterator[str]:
     """One table for all groups: the heading of a group is a row of its own."""
     rows = []
     for group in table.groups:
-        if group.title:
+        if plain(group.title).strip():
             rows.append([_title(group.title), *[""] * (len(table.columns) - 1)])
         rows += [[_cell(*pair) for pair in zip(table.columns, row, strict=True)] for row in group.rows]
     if table.caption:

@@ -101,7 +101,7 @@ def _judged(worse: Sequence[Worse], compared: int | None) -> Iterator[Block]:
 
 
 def _columns() -> tuple[Column, ...]:
-    figures = ("ops", "unknown", "roles", "specific", "exam", "verified", "failed")
+    figures = ("ops", "unknown", "roles", "specific", "scan", "exam", "verified", "failed")
     return (
         Column(say("coverage.column_type")),
         Column(say("coverage.column_device"), rank=3),
@@ -114,11 +114,12 @@ def _columns() -> tuple[Column, ...]:
 
 
 def _cells(row: Row) -> tuple[Cell, ...]:
-    figures = (row.ops, row.unknown, row.role_percent, row.specific_percent, row.label_exam, row.stages_verified)
+    shares = (row.role_percent, row.specific_percent, row.scan, row.label_exam, row.stages_verified)
+    figures = (row.ops, row.unknown, *shares, row.stages_failed)
     return (
         cell(row.model_type),
         cell(row.device or ""),
-        *(cell("" if value is None else f"{value:,}") for value in (*figures, row.stages_failed)),
+        *(cell("" if value is None else f"{value:,}") for value in figures),
         cell("" if row.facts is None else str(row.facts)),
         cell(row.pattern or ""),
         cell(words.listed(row.conflicts)),

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 class Row:
     """One type. Shares are in percent; None is what could not be found out, and `reason` says why.
 
-    device: where it was traced. role_percent: of all ops. specific_percent: of the ops in blocks, whose role names a
-    part. softmax: whether it has softmax attention. label_exam: roles that agree with names, None where nobody held
-    them against any. stages_verified: those that were computed a second time, of those that could be.
+    device: where it was traced. role_percent: of all ops. specific_percent: of the ops in blocks outside recurrences,
+    whose role names a part. scan: ops inside recurrences, which are declared as one and not named one by one.
+    softmax: whether it has softmax attention. label_exam: roles that agree with names, None where nobody held them
+    against any. stages_verified: those that were computed a second time, of those that could be.
     """
 
     model_type: str
@@ -24,6 +25,7 @@ class Row:
     ops: int | None = None
     role_percent: float | None = None
     specific_percent: float | None = None
+    scan: int | None = None
     unknown: int | None = None
     softmax: bool | None = None
     label_exam: float | None = None

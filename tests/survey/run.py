@@ -17,6 +17,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 from inspector.api.files import write_whole
 from inspector.api.survey import Coverage, coverage
+from inspector.render.markdown import Page, markdown
 
 _EXAM = Path(__file__).parents[1] / "roles" / "exam.py"
 
@@ -35,7 +36,7 @@ class LabelExam:
 def write(found: Coverage, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "coverage.json", found.to_json().encode())
-    write_whole(folder / "coverage.md", found.to_markdown().encode())
+    write_whole(folder / "coverage.md", markdown(found.document(), Page(compact=True)).encode())
 
 
 def main() -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["composed"]
+__all__ = ["composed", "turned"]
+
+
+from collections.abc import Sequence
 
 from inspector.records import Op
 from inspector.reference.activations import activate, clamp, known_as, shift
@@ -15,6 +18,7 @@ from inspector.roles.norms import Norm
 from inspector.stage_graph.functions import function_of
 from inspector.stage_graph.stages import Stage
 from inspector.verification.readings.look import TURNING, Draft, Flowing, Inner, Leaf, Look, Reading, Said, draft
+from inspector.verification.readings.moving import order_of
 
 Tensorlike = Flowing | Leaf | Inner
 
@@ -24,15 +28,29 @@ def composed(look: Look, stage: Stage) -> Reading:
     return _Composer(look, stage).reading()
 
 
+def turned(look: Look, stage: Stage, value: int, drafts: Sequence[Draft]) -> Reading:
+    """`drafts`, which give `value`, and calls for what a stage does with it at its end: views, axes that change places.
+
+    Written so that they give what is told in the order of the elements in which it is told.
+    """
+    return _Composer(look, stage, drafts, value).reading()
+
+
 class _Unknown(Exception):
     """An op for which there is no call here."""
 
 
 class _Composer:
-    def __init__(self, look: Look, stage: Stage) -> None:
+    """drafts: calls that are known already. made: what the last of them gives; only what follows it is composed."""
+
+    def __init__(self, look: Look, stage: Stage, drafts: Sequence[Draft] = (), made: int | None = None) -> None:
         self._look, self._stage = look, stage
-        self._drafts: list[Draft] = []
-        self._known: dict[int, Tensorlike] = {value: look.read(value) for value in (*stage.inputs, *stage.parameters)}
+        self._drafts: list[Draft] = [*drafts]
+        self._known: dict[int, Tensorlike]
+        if made is None:
+            self._known = {value: look.read(value) for value in (*stage.inputs, *stage.parameters)}
+        else:
+            self._known = {made: self._last()}
         inside = set(stage.ops)
         self._norms = {op: norm for norm in look.graph.naming.norms if inside.issuperset(norm.ops) for op in norm.ops}
 
@@ -118,8 +136,8 @@ class _Composer:
             self._give(op.outputs[0], draft(viewed, x=x, shape=after))
         elif op.name == "getitem" and len(op.inputs) == 1:
             self._pick(op, x)
-        elif op.name == "transpose":
-            self._turn(op, x, len(before))
+        elif op.name in TURNING:
+            self._turn(op, x, before)
         else:
             raise _Unknown(op.name)
 
@@ -164,14 +182,12 @@ class _Composer:
         if type(item) is int:
             self._give(op.outputs[0], draft(viewed, x=self._last(), shape=shape))
 
-    def _turn(self, op: Op, x: Tensorlike, rank: int) -> None:
-        one, two = op.attribute("dim0"), op.attribute("dim1")
-        if not isinstance(one, int) or not isinstance(two, int):
-            raise _Unknown("transpose")
-        letters = list("ABCDEFG"[:rank])
-        turned = list(letters)
-        turned[one % rank], turned[two % rank] = letters[two % rank], letters[one % rank]
-        pattern = f"{' '.join(letters)} -> {' '.join(turned)}"
+    def _turn(self, op: Op, x: Tensorlike, before: tuple[int, ...]) -> None:
+        order = order_of(op, len(before))
+        if order is None:
+            raise _Unknown(op.name)
+        letters = "ABCDEFG"[: len(before)]
+        pattern = f"{' '.join(letters)} -> {' '.join(letters[axis] for axis in order)}"
         self._give(op.outputs[0], draft(arrange, x=x, pattern=Said(pattern, claimed=False)))
 
     def _compute(self, op: Op) -> None:

@@ -14,8 +14,9 @@ from inspector.reference.feedforward import add
 from inspector.reference.layout import arrange, pieces, viewed
 from inspector.reference.projections import linear, linear_heads, product_of
 from inspector.stage_graph.stages import Stage
+from inspector.verification.readings.composed import turned
 from inspector.verification.readings.look import Draft, Flowing, Inner, Leaf, Look, Reading, Said, draft
-from inspector.verification.readings.moving import handed_on, places
+from inspector.verification.readings.moving import between, handed_on, places
 from inspector.verification.readings.shapes import shaped
 
 Tensorlike = Flowing | Leaf | Inner
@@ -60,7 +61,17 @@ def projection(look: Look, stage: Stage) -> Reading:
     else:
         x = Inner(0) if before else look.read(source)
     found = _mapped(look, _Map(products[0], x, look.shape(entering)[-1], root, weight, *biases), len(before))
-    return found if isinstance(found, str) else [*before, *found]
+    return found if isinstance(found, str) else _given(look, stage, [*before, *found])
+
+
+def _given(look: Look, stage: Stage, drafts: list[Draft]) -> Reading:
+    """The calls, and where the result leaves with its axes in other places (sequence before batch) those for that."""
+    told = look.told(stage) or list(stage.outputs[:1])
+    made = look.live(stage)[-1].outputs[0]
+    if told == [made]:
+        return drafts
+    found = between(look, stage.ops, made, told[0])
+    return drafts if found is not None and handed_on(found) else turned(look, stage, made, drafts)
 
 
 def _factors(look: Look, product: Op) -> tuple[int, int]:

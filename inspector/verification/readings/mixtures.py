@@ -4,6 +4,8 @@ from __future__ import annotations
 
 __all__ = ["combine", "dispatch", "expert_map", "router_score", "top_k"]
 
+from typing import NamedTuple
+
 from inspector.records import Op
 from inspector.reference import experts
 from inspector.reference.activations import activate
@@ -107,8 +109,10 @@ def _picked(look: Look, stage: Stage, choice: int) -> Reading:
     tables = [look.read(value) for value in stage.parameters if look.values[value].kind == "parameter"]
     if len(tables) > 4 or not look.values[choice].dtype.startswith("int"):
         return "more tables than are known here"
-    names = ("first_E", "second_E", "third_E", "fourth_E")
-    return [draft(experts.of_chosen, experts_NA=look.read(choice), **dict(zip(names, tables, strict=False)))]
+    return [draft(experts.of_chosen, experts_NA=look.read(choice), **dict(zip(_TABLES, tables, strict=False)))]
+
+
+_TABLES = ("first_E", "second_E", "third_E", "fourth_E")
 
 
 def expert_map(look: Look, stage: Stage) -> Reading:
@@ -119,12 +123,38 @@ def expert_map(look: Look, stage: Stage) -> Reading:
         return _grouped(look, stage, grouped[0])
     if len(product) != 1:
         return f"experts that run as {' '.join(op.name for op in look.live(stage))}"
+    picks = _picks(look, stage)
     inputs = [value for value in stage.inputs if 0 not in look.shape(value)]
-    matrix = next((value for value in inputs if len(look.shape(value)) == 3 and 1 not in look.shape(value)), None)
-    rest = [value for value in inputs if value != matrix]
+    whole = [*inputs, *picks.made] if picks else inputs
+    matrix = next((value for value in whole if len(look.shape(value)) == 3 and 1 not in look.shape(value)), None)
+    rest = [value for value in whole if value != matrix and not (picks and value == picks.choice)]
     if matrix is None or not rest:
         return "the matrices of its experts are not known"
-    return _mapped(look, stage, matrix, rest, [op.name for op in look.live(stage)])
+    return _mapped(look, stage, matrix, rest, picks)
+
+
+class _Picks(NamedTuple):
+    """Rows of tables of weights, taken inside a stage by one choice. made: value -> which of the tables it is of."""
+
+    choice: int
+    tables: list[int]
+    made: dict[int, int]
+
+
+def _picks(look: Look, stage: Stage) -> _Picks | None:
+    """What a stage takes for each row: the matrix of its expert, and its bias."""
+    found: list[tuple[int, int, int]] = []
+    for op in look.live(stage):
+        if op.name == "getitem" and len(op.inputs) == 2 and look.values[op.inputs[1]].dtype.startswith("int"):
+            table, choice = look.border_of_weight(stage, op.inputs[0]), look.border(stage, op.inputs[1])
+            if table != op.inputs[0] or choice is None:
+                return None
+            found.append((op.outputs[0], table, choice))
+    if len({choice for *_, choice in found}) != 1:
+        return None
+    tables = list(dict.fromkeys(table for _, table, _ in found))
+    made = {value: tables.index(table) for value, table, _ in found}
+    return _Picks(found[0][2], tables, made) if len(tables) <= 4 else None
 
 
 def _grouped(look: Look, stage: Stage, op: Op) -> Reading:
@@ -144,7 +174,7 @@ def _grouped(look: Look, stage: Stage, op: Op) -> Reading:
     return [*drafts, *_cut(look, stage, Inner(len(drafts) - 1), names, look.shape(op.outputs[0])[-1])]
 
 
-def _mapped(look: Look, stage: Stage, matrix: int, rest: list[int], names: list[str]) -> Reading:
+def _mapped(look: Look, stage: Stage, matrix: int, rest: list[int], picks: _Picks | None) -> Reading:
     rows, one, two = look.shape(matrix)
     biases = [value for value in rest if _is_bias(look, stage, value)]
     x = next((value for value in rest if value not in biases), None)
@@ -152,17 +182,24 @@ def _mapped(look: Look, stage: Stage, matrix: int, rest: list[int], names: list[
         return "what enters its experts is not known"
     width = look.flow.size(x) // rows
     layout = _layout((one, two), width)
-    drafts, read = shaped(look, x, (rows, width))
-    drafts = [
-        *drafts,
-        draft(experts.expert_linear, x_MI=read, weight_MOI=look.read(matrix), layout=layout),
-    ]
-    drafts += [draft(add, residual=Inner(len(drafts) - 1), x=look.read(value)) for value in biases]
+    drafts: list[Draft] = []
+    names = [op.name for op in look.live(stage)]
+    known: dict[int, Inner] = {}
+    if picks is not None:
+        tensors = dict(zip(_TABLES, map(look.read, picks.tables), strict=False))
+        drafts.append(draft(experts.of_chosen, experts_NA=look.read(picks.choice), **tensors))
+        known = {value: Inner(0, place) for value, place in picks.made.items()}
+        names = [op.name for op in look.live(stage) if known.keys().isdisjoint(op.outputs)]
+    more, read = shaped(look, x, (rows, width), len(drafts))
+    weight = known.get(matrix) or look.read(matrix)
+    drafts += [*more, draft(experts.expert_linear, x_MI=read, weight_MOI=weight, layout=layout)]
+    drafts += [draft(add, residual=Inner(len(drafts) - 1), x=known.get(value) or look.read(value)) for value in biases]
     return [*drafts, *_cut(look, stage, Inner(len(drafts) - 1), names, one if width == two else two)]
 
 
 def _is_bias(look: Look, stage: Stage, value: int) -> bool:
-    return any(op.name == "add" and look.border(stage, item) == value for op in look.live(stage) for item in op.inputs)
+    adds = [op for op in look.live(stage) if op.name == "add"]
+    return any(item == value or look.border(stage, item) == value for op in adds for item in op.inputs)
 
 
 def _layout(axes: tuple[int, int], width: int) -> Said:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["between", "handed_on", "moves", "places"]
+__all__ = ["between", "handed_on", "moves", "order_of", "places"]
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -56,6 +56,17 @@ def handed_on(found: Tensor) -> bool:
     (True, False)
     """
     return torch.equal(found.reshape(-1), torch.arange(found.numel()))
+
+
+def order_of(op: Op, rank: int) -> list[int] | None:
+    """The axes of an operand, which has `rank` of them, in their order in the result; None where it is not known."""
+    if op.name not in _RULES or rank == 0:
+        return None
+    try:  # axes of as many different sizes tell themselves apart
+        (made,) = _RULES[op.name](op, [torch.empty(tuple(range(1, rank + 1)), device="meta")], [])
+    except (RuntimeError, IndexError, TypeError, ValueError, AssertionError):
+        return None
+    return [size - 1 for size in made.shape]
 
 
 def _step(look: Look, op: Op, known: dict[int, Tensor]) -> bool:
