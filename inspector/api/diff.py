@@ -123,6 +123,7 @@ def diff(
     severity: str | None = None,
     every: bool = False,
     prove: bool | None = None,
+    twin: bool = False,
     trace_cache: bool = True,
     progress: Callable[[str], None] | None = None,
 ) -> Diff:
@@ -140,7 +141,7 @@ def diff(
     every: rows that are equal on both sides one by one, instead of counted.
     prove: run what is written otherwise on the same numbers, with the weights copied across; without it that is done
         where the models have numbers (`device="cpu"`), and elsewhere the recorded ops are compared by algebra.
-    The other options are those of `shapes`, for both models alike.
+    twin: small copies of both. The other options are those of `shapes`, for both models alike.
     """
     from inspector.comparison.judge import compare
     from inspector.comparison.sides import side_of
@@ -164,7 +165,7 @@ def diff(
     )
     if inputs is not None and not (names_code(a) or names_code(b)):
         raise UsageError("neither model is code, and each makes its own inputs", hint="leave inputs away")
-    ask = {"weights": weights or "none", "stored": trace_cache, "progress": progress, "inputs": inputs}
+    ask = {"weights": weights or "none", "stored": trace_cache, "progress": progress, "inputs": inputs, "twin": twin}
     one, two = _seen(a, asked, ask), _seen(a if b is None else b, replace(asked, attention=kinds[1]), ask)
     with uncollected():
         if isinstance(one, Trace) and isinstance(two, Trace):

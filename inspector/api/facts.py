@@ -84,6 +84,7 @@ def facts(
     weights: str | None = None,
     head: bool | None = None,
     probes: bool = True,
+    twin: bool = False,
     trace_cache: bool = True,
     progress: Callable[[str], None] | None = None,
 ) -> Facts:
@@ -97,6 +98,7 @@ def facts(
 
     probes: find out a second time, by experiments on a small twin with random weights. Without, a stored run answers
         at once and without torch.
+    twin: of a small copy of the same config.
     The other options are those of `shapes`; facts are of one kind of attention.
     """
     asked = scenario(
@@ -115,7 +117,7 @@ def facts(
     from inspector.fact_sheet.scene import Scene
     from inspector.fact_sheet.sheet import fact_sheet
 
-    source = Source(model, inputs, weights=weights or "none", stored=trace_cache, progress=progress)
+    source = Source(model, inputs, weights=weights or "none", stored=trace_cache, progress=progress, twin=twin)
     with uncollected():
         trace = source.trace(asked)
         if not trace.ops:

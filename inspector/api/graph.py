@@ -105,6 +105,7 @@ def graph(
     weights: str | None = None,
     head: bool | None = None,
     unfold: str | Iterable[int] | None = None,
+    twin: bool = False,
     trace_cache: bool = True,
     progress: Callable[[str], None] | None = None,
 ) -> Graph:
@@ -116,7 +117,7 @@ def graph(
     >>> inspector.graph("gpt2.json").to_dot()  # doctest: +SKIP
 
     model: as for `shapes`, or the path of a saved graph, which is read as it is.
-    unfold: "all", or the layers to show one by one: [0, 1], "0-3,11".
+    unfold: "all", or the layers to show one by one: [0, 1], "0-3,11". twin: of a small copy of the same config.
     The other options are those of `shapes`; a graph is of one kind of attention.
     """
     asked = scenario(
@@ -132,11 +133,13 @@ def graph(
         head=head,
     )
     saved = _saved(model, asked)
+    if saved is not None and twin:
+        raise UsageError("a saved graph is shown as it is", hint="leave out --twin")
     if saved is None:
         from inspector.api.traces import Source
         from inspector.fact_sheet.recorded import recorded
 
-        source = Source(model, inputs, weights=weights or "none", stored=trace_cache, progress=progress)
+        source = Source(model, inputs, weights=weights or "none", stored=trace_cache, progress=progress, twin=twin)
         saved = recorded(source.trace(asked))
         if not saved.nodes:
             raise UsageError("the forward pass ran no op")

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from inspector.cli.options import input_option, model_argument, output_options, run_options
+from inspector.cli.options import input_option, model_argument, output_options, run_options, twin_option
 from inspector.cli.output import Output, emit, spoken_here
 from inspector.cli.summary import SummaryFile, step_summary_option
 
@@ -50,6 +50,7 @@ Status of a row:
 @click.option("--fail-on", type=SEVERITIES, help="Exit 1 on a finding of at least this weight.")
 @step_summary_option
 @input_option
+@twin_option
 @run_options
 @output_options
 def command(

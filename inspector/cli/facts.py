@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from inspector.cli.options import input_option, model_argument, output_options, run_options
+from inspector.cli.options import input_option, model_argument, output_options, run_options, twin_option
 from inspector.cli.output import Output, emit
 
 EPILOG = """\b
@@ -34,6 +34,7 @@ Examples:
     help="Find out a second time, by experiments on a small twin.",
 )
 @input_option
+@twin_option
 @run_options
 @output_options
 def command(model: str, quiet: bool, format: str, file: str | None, color: str, width: int | None, **ask: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from inspector.cli.options import input_option, lang_option, model_argument, output_file, run_options
+from inspector.cli.options import input_option, lang_option, model_argument, output_file, run_options, twin_option
 from inspector.cli.output import Output, emit
 from inspector.errors import UsageError
 
@@ -41,6 +41,7 @@ Examples:
 @model_argument
 @click.option("--unfold", metavar="LAYERS", help="Show layers one by one: all, or as in 0,4-6.")
 @input_option
+@twin_option
 @run_options
 @click.option(
     "--format",

@@ -10,6 +10,7 @@ __all__ = [
     "output_file",
     "output_options",
     "run_options",
+    "twin_option",
     "values_options",
 ]
 
@@ -51,6 +52,11 @@ input_option = click.option(
     help="What a model that is code reads, once per tensor: ids:1x16:int64, x:BxSx64:float32, ids:BxS:int64<100.",
 )
 """--input, for package.module:factory."""
+
+twin_option = click.option(
+    "--twin", is_flag=True, help="Run a small copy of the same config, on meta or else on the CPU."
+)
+"""--twin, for what shows a model and does not check it."""
 
 _FILE = click.Path(dir_okay=False, allow_dash=True)
 output_file = click.option("-o", "--output", "file", metavar="FILE", type=_FILE, help="Write to FILE.")

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from inspector.cli.options import input_option, model_argument, output_options, run_options
+from inspector.cli.options import input_option, model_argument, output_options, run_options, twin_option
 from inspector.cli.output import Output, emit
 
 EPILOG = """\b
@@ -45,7 +45,7 @@ Examples:
     help="Write N tokens, with a KV cache and without; exit 1 if they differ.",
 )
 @click.option("--text", metavar="TEXT", help="With --generate: the prompt in words, where MODEL holds a tokenizer.")
-@click.option("--twin", is_flag=True, help="Run a small copy of the same config, on meta or else on the CPU.")
+@twin_option
 @input_option
 @run_options
 @output_options
