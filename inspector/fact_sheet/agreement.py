@@ -8,9 +8,11 @@ import math
 from collections.abc import Callable, Sequence
 
 from inspector.fact_sheet.attention import crosses
+from inspector.fact_sheet.masks import visible
 from inspector.fact_sheet.positions import scaling_fits
 from inspector.fact_sheet.scene import Kind, Scene, Seen
 from inspector.records import Plain
+from inspector.stage_graph.functions import KNOWN
 
 
 def agrees(scene: Scene, seen: Seen, claim: Plain) -> bool | None:
@@ -61,10 +63,39 @@ def _table(scene: Scene, seen: Seen, claim: Plain) -> bool | None:
     A claim for each layer is read at the layers of this kind.
     """
     if isinstance(claim, tuple):
-        layers = seen.place.layers if isinstance(seen.place, Kind) else ()
-        said = {claim[layer] for layer in layers if layer < len(claim)}
-        return said <= {seen.value}
+        return _claimed_of(scene, seen, claim) <= {seen.value}
+    if (seen.value, claim) == ("none", "rope") and _kinds_apart(scene, seen):
+        return None
     return None if {seen.value, claim} == {"learned", "sinusoidal"} else same(seen.value, claim)
+
+
+def _kinds_apart(scene: Scene, seen: Seen) -> bool:
+    """Whether a config lists all of these layers as of other kinds than any layer that turns its queries.
+
+    How fast layers turn is stated once, and speaks of those that do: often the ones with a window only.
+    """
+    kinds = scene.trace.claims.get("model.layer_pattern")
+    if not isinstance(kinds, tuple):
+        return False
+    turning = [Seen(seen.id, "rope", (), kind) for kind in scene.kinds if scene.has(kind, "attention.rope")]
+    said = [_claimed_of(scene, other, kinds) for other in turning]
+    return bool(said) and not _claimed_of(scene, seen, kinds) & set[Plain]().union(*said)
+
+
+def _claimed_of(scene: Scene, seen: Seen, claim: tuple[Plain, ...]) -> set[Plain]:
+    """What a claim for each layer says of the layers of this kind; each of two stacks counts its own from zero."""
+    place = seen.place
+    if not isinstance(place, Kind):
+        return set()
+    first = _first_writing(scene) if crosses(scene, place) else 0
+    return {claim[layer - first] for layer in place.layers if layer - first < len(claim)}
+
+
+def _first_writing(scene: Scene) -> int:
+    """The first layer of a stack that looks at another and follows it; 0 where such layers lie among others."""
+    writing = {layer for kind in scene.kinds if crosses(scene, kind) for layer in kind.layers}
+    first = min(writing, default=0)
+    return first if len(writing) == scene.graph.layers - first else 0
 
 
 def _any_kind(scene: Scene, seen: Seen, claim: Plain) -> bool | None:
@@ -88,27 +119,76 @@ def _fraction(scene: Scene, seen: Seen, claim: Plain) -> bool | None:
     return None if latent else _any_kind(scene, seen, claim)
 
 
+def _two_stacks(scene: Scene) -> bool:
+    """Whether there is a stack that reads and one that writes."""
+    return len({crosses(scene, kind) for kind in scene.kinds}) == 2
+
+
 def _depth(scene: Scene, seen: Seen, claim: Plain) -> bool | None:
     """Of two stacks a config counts the one that reads by this name; the one that writes is a fact of its own."""
     writing = sum(len(kind.layers) for kind in scene.kinds if crosses(scene, kind))
-    reading = scene.graph.layers - writing
-    return same(reading or writing, claim)
+    counts = [scene.graph.layers - writing or writing]
+    if scene.trace.claims.get("model.family") != "encoder-decoder":
+        counts.append(scene.graph.layers)
+    return any(same(count, claim) for count in counts) or _sublayers(scene) == claim
+
+
+_FEEDS_FORWARD = frozenset({"mlp", "moe"})
+
+
+def _sublayers(scene: Scene) -> int | None:
+    """How many sublayers there are, where a config lists each as a layer: some of them only feed forward."""
+    kinds = scene.trace.claims.get("model.layer_pattern")
+    if not isinstance(kinds, tuple) or not _FEEDS_FORWARD & set(kinds):
+        return None
+    return sum(scene.naming.parts[residual.op].layer is not None for residual in scene.naming.residuals)
 
 
 def _pattern(scene: Scene, seen: Seen, claim: Plain) -> bool | None:
     """Layers that are claimed to differ must differ; execution may tell more kinds apart than a claim names."""
-    if not isinstance(claim, tuple) or len(claim) != scene.graph.layers:
-        return isinstance(claim, tuple) and len(claim) == scene.graph.layers
-    return all(len({claim[layer] for layer in kind.layers}) == 1 for kind in scene.kinds)
+    if not isinstance(claim, tuple):
+        return False
+    if _sublayers(scene) == len(claim):
+        return None
+    writing = sum(len(kind.layers) for kind in scene.kinds if crosses(scene, kind))
+    if len(claim) not in (scene.graph.layers, writing, scene.graph.layers - writing):
+        return False
+    return all(len(_claimed_of(scene, Seen(seen.id, None, (), kind), claim)) <= 1 for kind in scene.kinds)
+
+
+def _direction(scene: Scene, seen: Seen, claim: Plain) -> bool | None:
+    """Of two stacks a claim speaks of the one that writes: the other one sees all it reads."""
+    reads = isinstance(seen.place, Kind) and not crosses(scene, seen.place)
+    if _two_stacks(scene) and reads and seen.value == "bidirectional":
+        return None
+    return same(seen.value, claim)
 
 
 def _window(scene: Scene, seen: Seen, claim: Plain) -> bool | None:
-    """A claimed window need not be every layer's, where a list of layers says whose it is."""
+    """A claimed window need not be every layer's, where a list of layers says whose it is.
+
+    To both sides it is counted together or on each.
+    """
     kinds = scene.trace.claims.get("model.layer_pattern")
-    if seen.value is None and isinstance(seen.place, Kind) and isinstance(kinds, tuple):
-        said = {str(kinds[layer]) for layer in seen.place.layers if layer < len(kinds)}
+    if seen.value is None and isinstance(kinds, tuple):
+        said = {str(kind) for kind in _claimed_of(scene, seen, kinds)}
         if said and not any("sliding" in word or "chunked" in word or "local" in word for word in said):
             return None
+    if isinstance(seen.place, Kind) and isinstance(claim, int) and _looks_ahead(scene, seen.place):
+        return seen.value in (claim, 2 * claim)
+    return same(seen.value, claim)
+
+
+def _looks_ahead(scene: Scene, kind: Kind) -> bool:
+    found = visible(scene, kind)
+    return not isinstance(found, str) and found.direction == "bidirectional"
+
+
+def _eps(scene: Scene, seen: Seen, claim: Plain) -> bool | None:
+    """Two may be claimed, one for norms before a sublayer and one for those after it."""
+    if isinstance(claim, tuple):
+        values = seen.value if isinstance(seen.value, tuple) else (seen.value,)
+        return all(any(same(value, one) for one in claim) for value in values)
     return same(seen.value, claim)
 
 
@@ -116,6 +196,12 @@ def _width(scene: Scene, seen: Seen, claim: Plain) -> bool | None:
     """Of experts a config may or may not mean its one width: only an equal one tells."""
     of_experts = isinstance(seen.place, Kind) and "mlp" not in scene.sections(seen.place)
     return same(seen.value, claim) or (None if of_experts else False)
+
+
+def _activation(scene: Scene, seen: Seen, claim: Plain) -> bool | None:
+    """A function without a name here cannot be told from one that is not known here either."""
+    nameless = isinstance(seen.value, str) and seen.value.startswith("other:")
+    return None if nameless and claim not in KNOWN else same(seen.value, claim)
 
 
 def _scaling(scene: Scene, seen: Seen, claim: Plain) -> bool | None:
@@ -128,6 +214,7 @@ def _scaling(scene: Scene, seen: Seen, claim: Plain) -> bool | None:
 
 
 _RULES: dict[str, Callable[[Scene, Seen, Plain], bool | None]] = {
+    "attention.direction": _direction,
     "attention.kind": _kind_of_heads,
     "embedding.scale": _in_this_format,
     "head.scale": _in_this_format,
@@ -137,6 +224,8 @@ _RULES: dict[str, Callable[[Scene, Seen, Plain], bool | None]] = {
     "position.rope.theta": _any_kind,
     "position.rope.fraction": _fraction,
     "position.rope.scaling": _scaling,
+    "norm.eps": _eps,
+    "mlp.activation": _activation,
     "mlp.width": _width,
     "model.layers": _depth,
     "model.layer_pattern": _pattern,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from inspector.fact_sheet.masks import visible
 from inspector.fact_sheet.scene import Kind, Scene, Seen, Unseen
 from inspector.records import Op, Plain
-from inspector.roles.flow import FUSED_ATTENTION
+from inspector.roles.flow import CONTRACT, FUSED_ATTENTION
 from inspector.stage_graph import Stage
 from inspector.stage_graph.attributes import attribute
 
@@ -71,17 +71,40 @@ def counted(scene: Scene, kind: Kind) -> tuple[int, int, int, tuple[int, ...]] |
     if scene.shape(keys)[-1] != width:  # a part of the key alone is shared
         before, keys = None, key
     length = _length(scene, op)
-    rows = _heads_of(scene, query, batch, width)
+    rows = _at_most(scene, kind, "q", _heads_of(scene, kind, query, width), width)
     groups = scene.flow.size(keys) // (batch * length * width) if length else rows
+    groups = _at_most(scene, kind, "k", groups, width)
     loop = looped(scene, kind)
     rows, groups = rows * loop, groups * (loop if _own_keys(scene, kind) else 1)
     return rows, groups, width, (*(scene.ids([before]) if before else ()), op.id)
 
 
-def _heads_of(scene: Scene, query: int, batch: int, width: int) -> int:
-    """What is left of the queries' elements; an encoder may read a sequence of another length than the decoder."""
-    rows, rest = divmod(scene.flow.size(query), batch * scene.trace.scenario.seq * width)
-    return rows if not rest else scene.flow.size(query) // (batch * scene.shape(query)[-2] * width)
+def _heads_of(scene: Scene, kind: Kind, query: int, width: int) -> int:
+    """What is left of the queries' elements for each token that they were projected from.
+
+    A block may read a sequence of another length than the inputs': pooled, with prompts before it, of the encoder.
+    """
+    size, batch = scene.flow.size(query), scene.trace.scenario.batch
+    made = _projected(scene, kind, "q")
+    tokens = made[0] if made else batch * scene.trace.scenario.seq
+    rows, rest = divmod(size, tokens * width)
+    return rows if not rest else size // (batch * scene.shape(query)[-2] * width)
+
+
+def _at_most(scene: Scene, kind: Kind, tag: str, heads: int, width: int) -> int:
+    """No more heads than the projection made: pieces of a sequence that overlap hold some of its tokens twice."""
+    made = _projected(scene, kind, tag)
+    return heads if made is None or heads * width <= made[1] or made[1] % width else made[1] // width
+
+
+def _projected(scene: Scene, kind: Kind, tag: str) -> tuple[int, int] | None:
+    """(tokens, features of each) that the one projection of the queries or keys gives; None without such a one."""
+    ops = [op for op in scene.ops(scene.stages(kind, f"attention.{tag}_proj")) if scene.flow.weighted[op.id]]
+    if len(ops) != 1 or ops[0].name not in CONTRACT or ops[0].name.startswith("conv"):  # tokens last
+        return None
+    read = next(value for value in scene.flow.factors(ops[0]) if scene.flow.on_act(value))
+    tokens = scene.flow.size(read) // scene.shape(read)[-1]
+    return tokens, scene.flow.size(ops[0].outputs[0]) // tokens
 
 
 def looped(scene: Scene, kind: Kind) -> int:
@@ -91,7 +114,7 @@ def looped(scene: Scene, kind: Kind) -> int:
             makers = [scene.flow.maker(scene.flow.through(value, ("plumb", "view"))) for value in op.inputs]
             roles = {scene.naming.parts[maker.id].path if maker is not None else "" for maker in makers}
             if roles <= {"attention.weighted_sum", "attention.fused"}:
-                return len(op.inputs)
+                return len(op.inputs) if _queries(scene, kind) > 1 else 1  # of one, values alone are in parts
     return 1
 
 
@@ -101,15 +124,23 @@ def _own_keys(scene: Scene, kind: Kind) -> bool:
     return len(stages) != 1
 
 
+def _queries(scene: Scene, kind: Kind) -> int:
+    """How many different values are queries of a block."""
+    return len({scene.flow.through(query, ("plumb", "view")) for query, _, _ in _products(scene, kind)})
+
+
 def products(scene: Scene, kind: Kind) -> tuple[int, int, Op] | None:
     """(queries, keys, the op that multiplies them)."""
+    return next(_products(scene, kind), None)
+
+
+def _products(scene: Scene, kind: Kind) -> Iterator[tuple[int, int, Op]]:
     for op in scene.ops(scene.stages(kind, "attention.scores", "attention.fused")):
         if op.name == FUSED_ATTENTION:
-            return op.inputs[0], op.inputs[1], op
-        if scene.flow.is_product(op):
+            yield op.inputs[0], op.inputs[1], op
+        elif scene.flow.is_product(op):
             query, key = [value for value in scene.flow.factors(op) if scene.flow.on_act(value)][:2]
-            return query, key, op
-    return None
+            yield query, key, op
 
 
 def _length(scene: Scene, op: Op) -> int:

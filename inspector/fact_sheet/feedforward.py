@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from inspector.fact_sheet.scene import Kind, Scene, Seen, Unseen
 from inspector.stage_graph import Stage
 from inspector.stage_graph.attributes import attribute
+from inspector.stage_graph.functions import function_of
 
 _DENSE = {"activation": ("mlp.activation",), "down": ("mlp.down_proj",), "gate": ("mlp.multiply", "mlp.split_up_gate")}
 _EXPERTS = {"activation": ("moe.expert_activation",), "down": ("moe.expert_down",), "gate": ("moe.expert_multiply",)}
@@ -35,9 +36,9 @@ def _activation(scene: Scene, kind: Kind, stages: list[Stage]) -> Iterator[Seen 
         yield Unseen("mlp.activation", "no non-linearity was recognised between up and down")
         return
     name = attribute(scene.graph, stages[0], "function")
-    if name is None:
-        calls = " ".join(op.name for op in scene.ops(stages[:1]) if scene.flow.kind[op.id] == "other")
-        name = f"other: {calls}"
+    if name is None:  # what joins the rows of several experts and halves them is no part of the function
+        calls = [op for op in scene.ops(stages[:1]) if scene.flow.kind[op.id] == "other"]
+        name = function_of(calls) or f"other: {' '.join(op.name for op in calls)}"
     yield Seen("mlp.activation", name, scene.ids(stages[:1]), kind)
 
 
@@ -90,8 +91,11 @@ def _width_of_last(scene: Scene, stage: Stage) -> int | None:
     wide = [op for op in weighted if scene.shape(op.outputs[0])[-1] > 1]
     if not wide:
         return None
-    value = next(value for value in scene.flow.factors(wide[-1]) if scene.flow.on_act(value))
-    return scene.shape(value)[-1]
+    factors = scene.flow.factors(wide[-1])
+    value = next(value for value in factors if scene.flow.on_act(value))
+    weights = [scene.shape(value) for value in factors if not scene.flow.on_act(value)]
+    side_by_side = weights[0][0] if weights and len(weights[0]) == 3 else 1
+    return scene.shape(value)[-1] * side_by_side
 
 
 def _router(scene: Scene, kind: Kind, choice: int) -> Iterator[Seen]:
@@ -103,7 +107,8 @@ def _router(scene: Scene, kind: Kind, choice: int) -> Iterator[Seen]:
         yield Seen("moe.router", name, (squash.id, choice), kind)
         after = scene.ops(scene.stages(kind, "moe.router_score", "moe.dispatch", "moe.combine"))
         sums = [op.id for op in after if op.id > choice and op.name == "sum" and _divides(scene, op.outputs[0])]
-        yield Seen("moe.normalised", bool(sums) or not before, tuple(sums) or (squash.id,), kind)
+        one = name == "topk-then-softmax"  # a softmax of the chosen ones adds up to one
+        yield Seen("moe.normalised", bool(sums) or one, tuple(sums) or (squash.id,), kind)
 
 
 def _divides(scene: Scene, value: int) -> bool:

@@ -87,25 +87,54 @@ def _weights(scene: Scene, stages: Sequence[Stage]) -> set[int]:
     return {root for root in roots if root is not None and len(scene.shape(root)) > 1}
 
 
-def factor_of(scene: Scene, stages: Sequence[Stage]) -> float | None:
-    """By what the stages multiply, all together; None where that is by no number."""
-    found = [factor for stage in stages if isinstance(factor := attribute(scene.graph, stage, "factor"), float)]
-    return math.prod(found) if found else None
+def factor_of(scene: Scene, stages: Sequence[Stage]) -> Plain:
+    """By what a value is multiplied that goes through the stages; all such products where there are several ways.
+
+    Two stacks scale their embeddings one each: what went through one does not go through the other.
+    """
+    factors = {
+        stage.ops[-1]: factor
+        for stage in stages
+        if isinstance(factor := attribute(scene.graph, stage, "factor"), float)
+    }
+    before = {op: _upstream(scene, op) & factors.keys() for op in factors}
+    ends = factors.keys() - set[int]().union(*before.values())
+    products = dict.fromkeys(math.prod(factors[op] for op in sorted({end, *before[end]})) for end in sorted(ends))
+    return next(iter(products)) if len(products) == 1 else tuple(products) or None
 
 
-def _root(scene: Scene, factor: float | None) -> str:
+def _upstream(scene: Scene, op: int) -> set[int]:
+    """The ops outside the blocks that an op's activations come through."""
+    todo, seen = [op], set[int]()
+    while todo:
+        for value in scene.flow.act_inputs(scene.trace.ops[todo.pop()]):
+            maker = scene.flow.maker(value)
+            if maker is not None and maker.id not in seen and scene.naming.parts[maker.id].layer is None:
+                seen.add(maker.id)
+                todo.append(maker.id)
+    return seen
+
+
+def _root(scene: Scene, factor: Plain) -> str:
     """sqrt(D), which a format of few digits rounds."""
     streams = [value for value in scene.naming.trunk if scene.shape(value)]
-    if factor is None or not streams:
+    if not isinstance(factor, float) or not streams:
         return ""
     width = scene.shape(min(streams))[-1]
     return f"sqrt({width})" if math.isclose(factor, math.sqrt(width), rel_tol=2**-8) else ""
 
 
-def head(scene: Scene) -> Iterator[Seen]:
+def head(scene: Scene) -> Iterator[Seen | Unseen]:
+    """What is done to the logits. Of a model without its head it is not known."""
     caps, scales = scene.stages(None, "head.softcap"), scene.stages(None, "head.scale")
-    yield Seen("head.softcap", cap(scene, caps), scene.ids(caps))
-    yield Seen("head.scale", factor_of(scene, scales), scene.ids(scales))
+    for name, value, stages in (
+        ("head.softcap", cap(scene, caps), caps),
+        ("head.scale", factor_of(scene, scales), scales),
+    ):
+        if value is None and scene.trace.claims.get(name) is not None and not scene.has(None, "head.lm_head"):
+            yield Unseen(name, "what ran has no output projection")
+        else:
+            yield Seen(name, value, scene.ids(stages))
 
 
 FACTS = (biases, layout, embeddings, head)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 __all__ = [
     "choose",
+    "chosen",
     "combine",
     "combine_sorted",
     "copies",
@@ -15,6 +16,7 @@ __all__ = [
     "mixture",
     "of_chosen",
     "probabilities",
+    "score_of_groups",
     "scores_of",
     "shares",
     "sigmoid_router",
@@ -22,8 +24,10 @@ __all__ = [
     "sorted_by_expert",
     "spread",
     "topk_then_softmax",
+    "within_groups",
 ]
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -142,6 +146,24 @@ def choose(scores_NE: Tensor, active: int) -> Route:
     return Route(*torch.topk(scores_NE, active, dim=-1))
 
 
+def chosen(scores_NE: Tensor, experts_NA: Tensor, active: int) -> Route:
+    """The scores of the experts that were chosen, which are the best ones, in the order in which they were given.
+
+    >>> chosen(torch.tensor([[1.0, 5.0, 3.0]]), torch.tensor([[2, 1]]), 2)
+    Route(weights=tensor([[3., 5.]]), experts=tensor([[2, 1]]))
+
+    Which comes first decides nothing, nor which of two equal ones it is. ValueError where others are better.
+    """
+    if experts_NA.shape[-1] != active:
+        raise ValueError(f"{experts_NA.shape[-1]} are chosen, and {active} should be")
+    weights = torch.gather(scores_NE, -1, experts_NA)
+    if bool((experts_NA.sort(dim=-1).values.diff(dim=-1) == 0).any()):
+        raise ValueError("one is chosen twice")
+    if not torch.equal(weights.sort(dim=-1).values, torch.topk(scores_NE, active, dim=-1).values.flip(-1)):
+        raise ValueError("others have higher scores than the chosen ones")
+    return Route(weights, experts_NA)
+
+
 def scores_of(scores_NE: Tensor, experts_NA: Tensor) -> Tensor:
     """The scores of the chosen experts: (N, A).
 
@@ -149,6 +171,30 @@ def scores_of(scores_NE: Tensor, experts_NA: Tensor) -> Tensor:
     [[5.0]]
     """
     return torch.gather(scores_NE, -1, experts_NA)
+
+
+def score_of_groups(best_NGA: Tensor) -> Tensor:
+    """The score of each group of experts, (N, G): the sum of its best ones.
+
+    >>> score_of_groups(torch.tensor([[[3.0, 1.0], [2.0, 0.5]]])).tolist()
+    [[4.0, 2.5]]
+
+    Source: DeepSeek-V3 (arXiv 2412.19437), section 2.1.2, and its published code.
+    """
+    return best_NGA.sum(dim=-1)
+
+
+def within_groups(scores_NE: Tensor, groups_NA: Tensor, count: int, hidden: float = -math.inf) -> Tensor:
+    """The scores of experts whose group is among the chosen ones; of the others `hidden`. count: of groups.
+
+    >>> within_groups(torch.tensor([[1.0, 2.0, 3.0, 4.0]]), torch.tensor([[1]]), count=2).tolist()
+    [[-inf, -inf, 3.0, 4.0]]
+
+    Groups are neighbouring experts. DeepSeek's code first wrote zeros, which a negative score loses against.
+    """
+    size = scores_NE.shape[-1] // count
+    open_NG = (groups_NA[..., None] == torch.arange(count, device=groups_NA.device)).any(dim=-2)
+    return scores_NE.masked_fill(~open_NG.repeat_interleave(size, dim=-1), hidden)
 
 
 def copies(x_ND: Tensor, active: int) -> Tensor:
@@ -207,6 +253,7 @@ def sorted_by_expert(
     count: int,
     first_E: Tensor | None = None,
     second_E: Tensor | None = None,
+    whose: bool = False,
 ) -> tuple[Tensor, ...]:
     """Tokens in the order of their experts: (N·A, D), their weights, where each expert's end, and the way back.
 
@@ -221,7 +268,8 @@ def sorted_by_expert(
     ([2.0, 1.0], [0.25, 0.5], [1, 2], [1, 0])
 
     back: where each of the N·A copies went: of the tokens of one expert any may come first, so which did is taken as
-    given. ValueError where it is no order by experts. Then what tables hold for the expert of each row.
+    given. ValueError where it is no order by experts. Then what tables hold for the expert of each row; whose: and
+    which expert that is.
     """
     chosen = experts_NA.reshape(-1)
     order = torch.argsort(back_M)
@@ -231,7 +279,8 @@ def sorted_by_expert(
         raise ValueError("the tokens are not in the order of their experts")
     ends = torch.bincount(chosen, minlength=count).cumsum(0)
     tables = tuple(table[chosen[order]] for table in (first_E, second_E) if table is not None)
-    return x_ND[order // experts_NA.shape[-1]], weights_NA.reshape(-1)[order], ends, back_M, *tables
+    more = (*tables, chosen[order]) if whose else tables
+    return x_ND[order // experts_NA.shape[-1]], weights_NA.reshape(-1)[order], ends, back_M, *more
 
 
 def grouped_linear(

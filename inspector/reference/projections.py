@@ -5,7 +5,7 @@ Shapes: B batch, S new tokens, D width, H heads, G kv heads, K head width, F ffn
 
 from __future__ import annotations
 
-__all__ = ["linear", "linear_heads", "product_of", "split_gate_up", "split_qkv"]
+__all__ = ["convolve", "linear", "linear_heads", "product_of", "split_gate_up", "split_qkv"]
 
 from typing import Literal
 
@@ -37,6 +37,24 @@ def product_of(x: Tensor, weight: Tensor, layout: Layout = "out_in") -> Tensor:
     tensor([21.])
     """
     return linear(x, weight, layout=layout)
+
+
+def convolve(
+    x_BIS: Tensor, weight_OIW: Tensor, bias_O: Tensor | None = None, padding: int = 0, groups: int = 1
+) -> Tensor:
+    """Each place from its neighbours, (B, I, S) -> (B, O, S'): the channels of a group from those of that group.
+
+    >>> convolve(torch.tensor([[[1.0, 2.0, 3.0]]]), torch.tensor([[[1.0, 10.0]]]), padding=1).tolist()
+    [[[10.0, 21.0, 32.0, 3.0]]]
+
+    `padding` zeros stand before and behind. Where all but the first S places are cut off it looks back alone, with one
+    channel to a group in Mamba (Gu and Dao 2023, arXiv 2312.00752, section 3.4).
+    """
+    zeros = x_BIS.new_zeros((*x_BIS.shape[:-1], padding))
+    wide = torch.cat([zeros, x_BIS, zeros], dim=-1)
+    windows = wide.unfold(-1, weight_OIW.shape[-1], 1).unflatten(1, (groups, -1))  # (B, groups, I / groups, S', W)
+    y = torch.einsum("bgisw,goiw->bgos", windows, weight_OIW.unflatten(0, (groups, -1))).flatten(1, 2)
+    return y if bias_O is None else y + bias_O[:, None]
 
 
 def linear_heads(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

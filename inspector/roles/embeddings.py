@@ -24,7 +24,8 @@ def name_stem(context: Context, start: int) -> None:
     flow, parts = context.flow, context.parts
     ops = _ancestors(context, start)
     if any(_is_in_blocks(context, value) for op in ops for value in op.inputs):
-        parts.claim([op.id for op in ops], "block.adapter", rule="from the stream back to it, beside the sublayers")
+        if any(flow.weighted[op.id] for op in ops):  # norms alone adapt nothing: a sum between them is no residual
+            parts.claim([op.id for op in ops], "block.adapter", rule="from the stream back to it, beside the sublayers")
         return
     lookups = [op for op in ops if _is_lookup(context, op)]
     kinds = _lookup_kinds(context, lookups)

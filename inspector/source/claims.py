@@ -82,6 +82,8 @@ def padded_positions(config: Any) -> int:
 
 
 def _claimed(row: dict[str, Any], config: Any) -> Plain:
+    if config.model_type in row.get("but", ()) or config.model_type not in row.get("of", (config.model_type,)):
+        return None
     value, *others = _of_each_layer(config, row["key"])
     if others:
         return None
@@ -89,6 +91,8 @@ def _claimed(row: dict[str, Any], config: Any) -> Plain:
         return None
     if "unless" in row and any(_of_each_layer(config, row["unless"])):
         return None
+    if "plus" in row:
+        value += row["plus"] if isinstance(row["plus"], int) else getattr(config, row["plus"], None) or 0
     if "is" in row:
         stated: Plain = row["is"]
         return stated
@@ -125,6 +129,30 @@ def _own_name(config: Any, key: str) -> str:
     return names.get(key, key)
 
 
+def _shared_by_all(values: list[Any], _: Any) -> Plain:
+    """What is listed for each layer, where that is one value."""
+    return plain(values[0]) if len(set(values)) == 1 else None
+
+
+def _fewer_heads(ratio: int, config: Any) -> Plain:
+    heads: int = config.num_attention_heads
+    return max(1, heads // ratio)
+
+
+def _two_thirds(width: int, config: Any) -> Plain:
+    """In whole steps, where a factor is given too."""
+    width, factor, step = int(2 * width / 3), config.block_ffn_dim_multiplier, config.block_multiple_of
+    return width if factor is None else step * -(-int(factor * width) // step)
+
+
+def _place(parameters: dict[str, Any], config: Any) -> Plain:
+    """A rotation; for each layer by its kind, where the kinds are stated apart and one of them has none."""
+    kinds = getattr(config, "layer_types", None) or ()
+    if not kinds or not all(kind in parameters for kind in kinds) or all(parameters[kind] for kind in kinds):
+        return "rope"
+    return tuple("rope" if parameters[kind] else "none" for kind in kinds)
+
+
 def _attention_kind(heads: int, config: Any) -> Plain:
     groups, *others = _of_each_layer(config, "num_key_value_heads")
     if groups is None or others:
@@ -155,17 +183,23 @@ def _scaling(parameters: dict[str, Any]) -> Plain:
 
 _READERS: dict[str, Callable[[Any, Any], Plain]] = {
     "activation": lambda value, _: _SAME_ACTIVATION.get(value, value),
+    "alike": _shared_by_all,
     "any": lambda value, _: value > 0,
+    "both_eps": lambda value, config: (config.rms_norm_eps, value),
+    "half": lambda value, _: value // 2,
+    "heads_by_ratio": _fewer_heads,
     "inverse": lambda value, _: 1 / value,
     "inverse_root": lambda value, _: value**-0.5,
     "kind": _attention_kind,
     "kinds": lambda value, _: tuple(value),
     "root_of_width": lambda _, config: config.hidden_size**0.5,
     "rope_by_layer": lambda flags, _: None if all(flags) else tuple("rope" if flag else "none" for flag in flags),
+    "rope_by_kind": _place,
     "rope_fraction": lambda value, _: _rope(value, lambda rope: rope.get("partial_rotary_factor", 1.0)),
     "rope_scaling": lambda value, _: _rope(value, _scaling),
     "rope_theta": lambda value, _: _rope(value, lambda rope: rope.get("rope_theta")),
     "share_of_width": _head_dim,
+    "two_thirds": lambda value, config: _two_thirds(value, config) if config.block_auto_adjust_ff_dim else value,
     "window_in_use": lambda _, config: window(config),
 }
 

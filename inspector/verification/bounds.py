@@ -19,7 +19,7 @@ from inspector.reference.activations import activate
 from inspector.reference.attention import contract, scale, scores, softmax, weighted_sum
 from inspector.reference.experts import combine, combine_sorted, expert_linear, grouped_linear
 from inspector.reference.frequencies import RopeScaling, inverse_frequencies
-from inspector.reference.projections import linear, linear_heads
+from inspector.reference.projections import convolve, linear, linear_heads
 from inspector.reference.rope import rotate_part
 from inspector.verification.arithmetic import SINGLE, Arithmetic, Case, arithmetic_of
 
@@ -68,6 +68,12 @@ def _shares(case: Case) -> Tensor:
     """A sum, a division and a product, each rounded."""
     one = case.arithmetic
     return (one.gamma(case.first.shape[-1]) + 4 * one.u) * case.expected[0].abs() + one.tiny
+
+
+def _group(case: Case) -> Tensor:
+    """So many scores added up, each sum rounded."""
+    one, best = case.arithmetic, case.first
+    return (one.gamma(best.shape[-1]) + one.u) * best.abs().sum(-1) + one.tiny
 
 
 def _combine(case: Case) -> Tensor:
@@ -157,11 +163,14 @@ def _softmax(case: Case) -> Tensor:
     behind = scores.amax(-1, keepdim=True) - scores
     taken_off = one.u * behind if case.composite else 0.0  # the row's maximum, in an op of its own
     share = ((behind + 6) * one.a).add_(one.gamma(scores.shape[-1]) + one.u) + taken_off
-    return torch.where(behind < _LOST, case.expected[0] * share + one.tiny, _NOTHING)
+    return torch.where(behind < _LOST, case.expected[0] * share + one.tiny, case.expected[0] + _NOTHING)
 
 
 _LOST = 110.0
-"""How far behind the largest score nothing is left: exp(-110) is below the smallest number of single precision."""
+"""How far behind the largest score nothing is left: exp(-110) is below the smallest number of single precision.
+
+What float64 still has of it may all be lost, and no more: the error of a zero is the probability itself.
+"""
 
 _NOTHING = 1e-300
 """What a masked probability may be off by: less than any number that a model's format holds."""
@@ -280,9 +289,11 @@ BOUNDS: dict[str, Bound] = {
             "attention.with_sink",
             "attention.drop_sink",
             "experts.choose",
+            "experts.chosen",
             "experts.copies",
             "experts.of_chosen",
             "experts.scores_of",
+            "experts.within_groups",
             "experts.sorted_by_expert",
             "positions.counted",
             "positions.relative_bias",
@@ -297,6 +308,7 @@ BOUNDS: dict[str, Bound] = {
     "norms.l2_norm": _rms_norm,
     "projections.linear": _linear,
     "projections.product_of": _linear,
+    "projections.convolve": lambda case: _contraction(case, convolve, case.operands["weight_OIW"][0].numel() + 1),
     "projections.linear_heads": lambda case: _contraction(case, linear_heads, case.operands["x"].shape[-1] + 1),
     "layout.rounded": _rounded,
     "rope.rope_table": _rope_table,
@@ -323,6 +335,7 @@ BOUNDS: dict[str, Bound] = {
     "feedforward.subtract": _rounded,
     "experts.probabilities": _softmax,
     "experts.shares": _shares,
+    "experts.score_of_groups": _group,
     "experts.grouped_linear": lambda case: _contraction(case, grouped_linear, case.operands["x_MI"].shape[-1] + 1),
     "experts.combine_sorted": _combine,
     "experts.expert_linear": lambda case: _contraction(case, expert_linear, case.operands["x_MI"].shape[-1] + 1),

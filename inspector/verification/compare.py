@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Outcome", "against_bound", "allowed_of", "as_sets", "exactly", "fitted", "joined"]
+__all__ = ["Outcome", "against_bound", "allowed_of", "as_sets", "exactly", "fitted", "hides_nothing", "joined"]
 
 import math
 from collections.abc import Sequence
@@ -123,6 +123,15 @@ def as_sets(mask: Tensor, allowed: Tensor) -> Outcome:
     share = torch.where(wrong, math.inf, 0.0)
     pair = got.to(torch.float64), allowed.to(torch.float64)
     return Outcome(_check("set", share, wrong.to(torch.float64), *pair, torch.zeros_like(pair[0])), said)
+
+
+def hides_nothing(mask: Tensor) -> bool:
+    """Whether every query sees every key: then a mask claims what no mask claims.
+
+    >>> hides_nothing(torch.tensor([True, True])), hides_nothing(torch.tensor([0.0, -torch.inf]))
+    (True, False)
+    """
+    return as_sets(mask, torch.ones_like(mask, dtype=torch.bool)).check.rho == 0
 
 
 def _check(kind: str, share: Tensor, error: Tensor, got: Tensor, expected: Tensor, allowed: Tensor) -> Check:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 __all__ = ["compared"]
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from inspector.records import Plain
 from inspector.reference.steps import Step
@@ -19,13 +19,35 @@ def compared(executed: Mapping[str, object], steps: Sequence[Step], where: str) 
     claimed: dict[str, Plain] = {}
     for step in steps:
         claimed |= _claims(step)
+    if any(_kind(step) == "linear" for step in steps):
+        claimed["bias"] = any(_adds(step, _of_weights(steps)) for step in steps)
     found = [Attribute(name, value, _plain(executed.get(name)), where) for name, value in claimed.items()]
     return tuple(sorted(found, key=lambda one: one.executed is None))
 
 
+def _kind(step: Step) -> str:
+    return step.function.rpartition(":")[2]
+
+
+def _of_weights(steps: Sequence[Step]) -> set[int | str]:
+    """The steps that look at nothing but weights."""
+    found: set[int | str] = set()
+    for step in steps:
+        if step.sources and all(source.kind == "weight" or source.ref in found for _, source in step.sources):
+            found.add(step.index)
+    return found
+
+
+def _adds(step: Step, weights: Collection[int | str]) -> bool:
+    """Whether a weight is added to a product, by the product or by a step of its own: execution counts them as one."""
+    if _kind(step) == "add":
+        return any(source.kind == "weight" or source.ref in weights for _, source in step.sources)
+    return _kind(step) == "linear" and any(name == "bias" for name, _ in step.sources)
+
+
 def _claims(step: Step) -> dict[str, Plain]:
     """What a step claims, in the words of `stage_graph.attributes`."""
-    function = step.function.rpartition(":")[2]
+    function = _kind(step)
     numbers = dict(step.attributes)
     given = {name for name, _ in step.sources}
     if function in ("layer_norm", "rms_norm"):

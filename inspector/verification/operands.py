@@ -13,7 +13,7 @@ from torch import Tensor
 from inspector.reference.steps import Source, Step
 from inspector.stage_graph.stages import Stage
 from inspector.verification.claims import Claimed
-from inspector.verification.compare import allowed_of, fitted
+from inspector.verification.compare import allowed_of, fitted, hides_nothing
 from inspector.verification.matching import Matching
 from inspector.verification.origins import Origins
 from inspector.verification.plan import Plan
@@ -35,7 +35,7 @@ class Reader:
 
     def __init__(self, plan: Plan, claimed: Claimed, matching: Matching) -> None:
         self._plan, self._claimed, self._matching = plan, claimed, matching
-        self._origins = Origins(plan.graph, frozenset(matching.steps))
+        self._origins = Origins(plan.graph, frozenset(matching.steps), masks=True)
         self.outputs: dict[int, tuple[int, int]] = {}
         self._held: Callable[[int], Tensor] = _nothing
 
@@ -102,7 +102,15 @@ class Reader:
     def _surplus(self, stage: Stage, pairs: Sequence[tuple[tuple[str, Source], int | None]]) -> list[int]:
         used = {value for _, value in pairs}
         values = self._plan.trace.values
-        return [value for value in stage.inputs if value not in used and 0 not in values[value].shape]
+        left = [value for value in stage.inputs if value not in used and 0 not in values[value].shape]
+        return [value for value in left if not self._is_idle_mask(value)]
+
+    def _is_idle_mask(self, value: int) -> bool:
+        """Whether it is a mask that nothing claims, and hides nothing: to read it is to read none."""
+        origin = self._origins.of(value).stage
+        if origin is None or origin in self._matching.steps or self._plan.stages[origin].path != "mask.build":
+            return False
+        return hides_nothing(self._held(value))
 
     def said(self, source: Source) -> str:
         """A claimed source as text; behind steps for which nothing ran."""

@@ -26,12 +26,14 @@ class Origin(NamedTuple):
 class Origins:
     """Asks where values of one graph come from. claimed: the stages that are ends; others are seen through.
 
-    A stage that nothing claims is judged by itself, and what reads it is not blamed for it.
+    A stage that nothing claims is judged by itself, and what reads it is not blamed for it. masks: what hides scores
+    is seen through, too; not before it is settled which stages are claimed.
     """
 
-    def __init__(self, graph: StageGraph, claimed: frozenset[int]) -> None:
+    def __init__(self, graph: StageGraph, claimed: frozenset[int], *, masks: bool = False) -> None:
         self._graph = graph
         self._claimed = claimed
+        self._masks = masks
         self._known: dict[int, Origin] = {}
 
     def of(self, value: int) -> Origin:
@@ -45,11 +47,19 @@ class Origins:
         graph = self._graph
         while value in graph.maker:
             stage = graph.stages[graph.maker[value]]
-            if stage.index in self._claimed or len(stage.inputs) != 1:
+            source = None if stage.index in self._claimed else self._handed_on(stage)
+            if source is None:
                 return Origin(value, stage.index)
-            value = stage.inputs[0]
+            value = source
         leaf = graph.trace.values[value]
         return Origin(value, None, leaf.kind, leaf.name or "")
+
+    def _handed_on(self, stage: Stage) -> int | None:
+        """What an unclaimed stage would hand on if it did nothing: its one input, or the scores that it masks."""
+        moving = self._graph.naming.flow.on_act
+        masks = self._masks and stage.role == "mask"
+        inputs = [value for value in stage.inputs if not masks or moving(value)]
+        return inputs[0] if len(inputs) == 1 else None
 
 
 def hands_on(stage: Stage) -> bool:

@@ -144,7 +144,7 @@ def judged(values: Values, got: Tensor) -> Judged:
 def _one(values: Values, key: Key, got: Tensor) -> Outcome | str:
     step, expected = values.steps[-1], values.expected[key]
     if function_of(step) in _MASKS:
-        return as_sets(got, expected.broadcast_to(got.shape))
+        return as_sets(got, _fit(expected, got))
     if len(values.steps) > 1:
         return _several(values, key, got)
     if function_of(step) in (_MASKED, _HIDDEN):

@@ -82,11 +82,11 @@ def verify(
         scenario=running.scenario,
         rows=tuple(rows),
         reference=claims.where,
-        calls=checker.calls,
-        elements=checker.elements,
+        calls=checker.values.calls,
+        elements=checker.values.elements,
         uncovered=_uncovered(first, running.module, rows),
-        power=checker.probe.figures(),
-        notes=(*checker.asides, *checker.probe.notes()),
+        power=checker.values.probe.figures(),
+        notes=(*checker.values.asides, *checker.values.probe.notes()),
         tool=first.trace.tool,
     )
 

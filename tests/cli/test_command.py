@@ -64,9 +64,7 @@ def shell(command: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_options_reach_the_verb(asked: dict[str, Any]) -> None:
-    line = (
-        "shapes gpt2 --batch 3 --seq 5 --past 7 --layer 2 --role rope --section mlp --ops --no-head --pad right"
-    )
+    line = "shapes gpt2 --batch 3 --seq 5 --past 7 --layer 2 --role rope --section mlp --ops --no-head --pad right"
     line += " --twin --explain --generate 4 --text hello --input ids:BxS:int64"
     code = run(*line.split(), *"--attention eager,sdpa --dtype float32 --device cpu --seed 9 --no-trace-cache".split())
 

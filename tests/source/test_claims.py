@@ -48,6 +48,15 @@ def test_gpt2_keys_are_read_under_their_own_names() -> None:
         ("qwen2", {"sliding_window": 64, "use_sliding_window": False}, "attention.window", None),
         ("roberta", {"type_vocab_size": 0}, "embedding.segments", False),
         ("gemma4_text", {}, "attention.head_dim", None),
+        ("canine", {"num_hidden_layers": 4}, "model.layers", 6),
+        ("mllama_text_model", {"vocab_size": 99}, "model.vocabulary", 107),
+        ("convbert", {"num_attention_heads": 12, "head_ratio": 2}, "attention.heads", 6),
+        ("lfm2", {"intermediate_size": 96, "block_multiple_of": 32}, "mlp.width", 64),
+        ("recurrent_gemma", {"intermediate_size": 96}, "mlp.width", 48),
+        ("longcat_flash", {"n_routed_experts": 8, "zero_expert_num": 3}, "moe.experts", 11),
+        ("bart", {}, "attention.cross", None),
+        ("granitemoehybrid", {}, "position.kind", None),
+        ("granitemoehybrid", {"position_embedding_type": "rope"}, "position.kind", "rope"),
     ],
 )
 def test_a_key_becomes_a_fact(model_type: str, keys: dict[str, Any], fact: str, value: Any) -> None:

@@ -7,18 +7,19 @@ __all__ = ["composed", "turned"]
 
 from collections.abc import Sequence
 
-from inspector.records import Op
+from inspector.records import Op, Plain
 from inspector.reference.activations import activate, clamp, known_as, shift
 from inspector.reference.attention import scale
 from inspector.reference.feedforward import add, multiply, subtract
 from inspector.reference.layout import arrange, join, pieces, rounded, together, viewed
 from inspector.reference.norms import layer_norm, rms_norm
-from inspector.reference.projections import linear
+from inspector.reference.projections import convolve, linear
 from inspector.roles.norms import Norm
 from inspector.stage_graph.functions import function_of
 from inspector.stage_graph.stages import Stage
 from inspector.verification.readings.look import TURNING, Draft, Flowing, Inner, Leaf, Look, Reading, Said, draft
 from inspector.verification.readings.moving import order_of
+from inspector.verification.readings.norms import weight_of
 
 Tensorlike = Flowing | Leaf | Inner
 
@@ -52,7 +53,8 @@ class _Composer:
         else:
             self._known = {made: self._last()}
         inside = set(stage.ops)
-        self._norms = {op: norm for norm in look.graph.naming.norms if inside.issuperset(norm.ops) for op in norm.ops}
+        norms = [_bare(look, norm) for norm in look.graph.naming.norms if inside.issuperset(norm.ops)]
+        self._norms = {op: norm for norm in norms for op in norm.ops}
 
     def reading(self) -> Reading:
         look, told = self._look, self._look.told(self._stage)
@@ -85,6 +87,8 @@ class _Composer:
                 self._norm(norm)
         elif op.name == "cat":
             self._join(op)
+        elif op.name == "conv1d":
+            self._convolution(op)
         elif self._look.flow.weighted[op.id]:
             self._linear(op)
         elif self._look.flow.kind[op.id] in ("view", "plumb", "select"):
@@ -94,7 +98,10 @@ class _Composer:
 
     def _norm(self, norm: Norm) -> None:
         x = self._at(norm.source)
-        weight, bias = (None if value is None else self._look.read(value) for value in (norm.weight, norm.bias))
+        try:
+            weight, bias = (weight_of(self._look, self._stage, norm, value) for value in (norm.weight, norm.bias))
+        except LookupError as error:
+            raise _Unknown("a norm whose weight another part prepares") from error
         eps = self._look.usual(norm.eps, self._look.facts.get("norm.eps"))
         if norm.kind == "layer":
             self._give(norm.result, draft(layer_norm, x=x, weight=weight, bias=bias, eps=eps))
@@ -103,6 +110,17 @@ class _Composer:
             self._give(norm.result, draft(rms_norm, x=x, weight=weight, eps=eps, offset=offset))
         else:
             raise _Unknown(f"a {norm.kind} norm")
+
+    def _convolution(self, op: Op) -> None:
+        named = dict(op.operands)
+        usual = {"padding": 0, "groups": 1, "stride": 1, "dilation": 1}
+        how = {name: _only(op.attribute(name, number)) for name, number in usual.items()}
+        if how["stride"] != 1 or how["dilation"] != 1 or None in how.values():
+            raise _Unknown("a convolution in steps")
+        x, weight = self._at(named["input"]), self._at(named["weight"])
+        bias = self._at(named["bias"]) if "bias" in named else None
+        one = draft(convolve, x_BIS=x, weight_OIW=weight, bias_O=bias, padding=how["padding"], groups=how["groups"])
+        self._give(op.outputs[0], one)
 
     def _linear(self, op: Op) -> None:
         look = self._look
@@ -169,8 +187,11 @@ class _Composer:
         """One place of one axis, or a stretch of it."""
         key, before = op.attribute("key"), self._look.shape(op.inputs[0])
         items = key if isinstance(key, tuple) and key[:1] != ("slice",) else (key,)
-        if "..." in items or None in items:
+        if None in items:
             raise _Unknown("getitem")
+        if "..." in items:
+            place, every = items.index("..."), ("slice", None, None, None)
+            items = (*items[:place], *[every] * (len(before) - len(items) + 1), *items[place + 1 :])
         cut = [(axis, item) for axis, item in enumerate(items) if item != ("slice", None, None, None)]
         if len(cut) != 1:
             raise _Unknown("getitem")
@@ -226,6 +247,21 @@ class _Composer:
         if kind is None:
             raise _Unknown(op.name)
         self._give(out, draft(activate, x=operands[0], kind=Said(kind, claimed=False)))
+
+
+def _only(value: Plain) -> int | None:
+    """One number, also where it stands alone in a tuple."""
+    number = value[0] if isinstance(value, tuple) and len(value) == 1 else value
+    return number if isinstance(number, int) else None
+
+
+def _bare(look: Look, norm: Norm) -> Norm:
+    """A norm without the gate that follows it: what comes before the first projection."""
+    gate = next((op for op in norm.ops if look.flow.weighted[op]), None)
+    if gate is None:
+        return norm
+    result = look.flow.through(look.flow.act_inputs(look.flow.ops[gate])[0], ("plumb",))
+    return norm._replace(ops=tuple(op for op in norm.ops if op < gate), result=result)
 
 
 def _slice(item: object, size: int) -> tuple[int, int, int]:

@@ -55,7 +55,7 @@ def _pattern(look: Look, stage: Stage, usual: Iterable[str]) -> Reading:
     found = moves(look, stage, acts[0])
     if found is None:
         return "it does more than move elements"
-    if all(handed_on(tensor) for tensor in found.values()):
+    if all(tensor.numel() and handed_on(tensor) for tensor in found.values()):
         (shape, *_) = [look.shape(value) for value in found]
         return [draft(viewed, x=look.read(acts[0]), shape=shape)]
     for shape in _shapes(look, stage, acts[0]):
@@ -161,7 +161,9 @@ def _bounds(coded: Tensor, axis: int, part: Tensor) -> tuple[int, int, int] | No
     """(from, up to, step) of the stretch of an axis that gives these places in this order."""
     width = coded.shape[axis]
     rest = coded.numel() // width
-    if part.numel() % rest or not part.numel():
+    if not part.numel():
+        return (width, width, 1)  # a part of no width: some configs leave one of two kinds of columns out
+    if part.numel() % rest:
         return None
     count = part.numel() // rest
     along = coded.movedim(axis, 0)

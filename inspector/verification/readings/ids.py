@@ -11,6 +11,7 @@ from inspector.reference import positions
 from inspector.reference.layout import viewed
 from inspector.stage_graph.stages import Stage
 from inspector.verification.readings.look import Draft, Inner, Look, Reading, Said, draft
+from inspector.verification.readings.moving import between
 
 
 class _Counted(NamedTuple):
@@ -36,12 +37,14 @@ def ids(look: Look, stage: Stage) -> Reading:
         return "its positions are counted in a way that is not known"
     if len(set(found)) > 1 or len({look.flow.size(value) for value in told}) > 1:
         return "positions of two kinds"
+    if len({look.shape(value) for value in told if len(look.shape(value)) > 2}) > 1:
+        return "positions in two shapes"
     one = found[0]
     assert one is not None
-    return _drafts(look, one, told[0])
+    return _drafts(look, stage, one, told[0])
 
 
-def _drafts(look: Look, one: _Counted, value: int) -> list[Draft]:
+def _drafts(look: Look, stage: Stage, one: _Counted, value: int) -> list[Draft]:
     shape = look.shape(value)
     if one.real is not None:
         length = max(shape[1:] or shape)
@@ -49,13 +52,24 @@ def _drafts(look: Look, one: _Counted, value: int) -> list[Draft]:
         unlike = None if one.unlike is None else Said(one.unlike, claimed=False)
         real = look.read(one.real)
         return [draft(positions.counted, real_BT=real, length=length, first=first, padding=padding, unlike=unlike)]
-    axis = _counting_axis(look, shape)
+    axis = _counted_axis(look, stage, value) if len(shape) > 2 else None
+    axis = _counting_axis(look, shape) if axis is None else axis
     past = look.usual(one.first, look.graph.trace.scenario.past)
     numbers = [draft(positions.position_ids, length=shape[axis], past=past)]
     if len(shape) < 3:
         return numbers
     lone = tuple(size if place == axis else 1 for place, size in enumerate(shape))
     return [*numbers, draft(viewed, x=Inner(0), shape=lone)]
+
+
+def _counted_axis(look: Look, stage: Stage, value: int) -> int | None:
+    """The axis along which what a stage counts ends up, followed from where it is counted."""
+    for op in look.graph.ops(stage):
+        found = between(look, stage.ops, op.outputs[0], value) if op.name == "arange" else None
+        if found is not None:
+            moving = [axis for axis in range(found.dim()) if bool(found.diff(dim=axis).any())]
+            return moving[0] if len(moving) == 1 else None
+    return None
 
 
 def _counting_axis(look: Look, shape: tuple[int, ...]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["TURNING", "Draft", "Flowing", "Inner", "Leaf", "Look", "Reading", "Said", "draft"]
+__all__ = ["TURNING", "Draft", "Flowing", "Inner", "Leaf", "Look", "Reading", "Said", "alike", "draft"]
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["projection"]
 
 import math
+import re
 from typing import NamedTuple
 
 import torch
@@ -56,8 +57,9 @@ def projection(look: Look, stage: Stage) -> Reading:
     biases = _biases(look, stage, products[0])
     if root is None or isinstance(biases, str):
         return biases if isinstance(biases, str) else "its weight is prepared in a way that is not known"
-    if border is not None and look.shape(border)[-1] != look.shape(entering)[-1]:
-        before, x = shaped(look, border, look.shape(entering))
+    axes = slice(None) if products[0].name == "conv1d" else slice(-1, None)  # of a projection the last alone matters
+    if not before and look.shape(source)[axes] != look.shape(entering)[axes]:
+        before, x = shaped(look, source, look.shape(entering))
     else:
         x = Inner(0) if before else look.read(source)
     found = _mapped(look, _Map(products[0], x, look.shape(entering)[-1], root, weight, *biases), len(before))
@@ -106,6 +108,8 @@ def _mapped(look: Look, one: _Map, place: int) -> Reading:
     """The product, whose calls begin at `place`."""
     shape, matrix = look.shape(one.root), look.read(one.root)
     if one.op.name == "einsum" and len(shape) == 3 and one.later is None:
+        if _axes(one.op) != "into heads":
+            return "a product with a weight of three axes that is none of the known ones"
         return [draft(linear_heads, x=one.x, weight=matrix, bias=one.bias)]
     if len(shape) == 2 and len(look.shape(one.used)) != 2:
         return "a weight of several matrices"
@@ -116,6 +120,19 @@ def _mapped(look: Look, one: _Map, place: int) -> Reading:
     if one.later is None:
         return [draft(linear, x=one.x, weight=matrix, bias=one.bias, layout=layout)]
     return [draft(product_of, x=one.x, weight=matrix, layout=layout), draft(add, residual=Inner(place), x=one.later)]
+
+
+def _axes(op: Op) -> str | None:
+    """What an einsum with a weight of three axes sums over: the first of them, and the heads are made of the rest."""
+    args = op.attribute("args")
+    equation = args[0] if isinstance(args, tuple) and args else None
+    if not isinstance(equation, str) or not _EINSUM.fullmatch(equation.replace(" ", "")):
+        return None
+    x, weight, y = re.split(",|->", equation.replace(" ", ""))
+    return "into heads" if y == x[:-1] + weight[1:] and x[-1] == weight[0] else None
+
+
+_EINSUM = re.compile(r"[a-zA-Z.]+,[a-zA-Z]{3}->[a-zA-Z.]+")
 
 
 def _pointwise(one: _Map, matrix: Tensorlike, flat: tuple[int, int], place: int) -> Reading:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 __all__ = ["combine", "dispatch", "expert_map", "router_score", "top_k"]
 
+import math
 from typing import NamedTuple
 
 from inspector.records import Op
 from inspector.reference import experts
 from inspector.reference.activations import activate
+from inspector.reference.attention import scale as scaled
 from inspector.reference.feedforward import add
 from inspector.reference.layout import pieces
 from inspector.reference.projections import split_gate_up
@@ -56,10 +58,27 @@ def top_k(look: Look, stage: Stage) -> Reading:
         return "experts chosen in another way"
     op = look.live(stage)[0]
     drafts, scores = shaped(look, acts[0], look.shape(op.inputs[0]))
-    whole = len(look.shape(op.inputs[0])) == 2  # of groups of experts another number is taken
     executed = look.number(stage, "k")
-    active = look.said("moe.active", executed) if whole else Said(executed, claimed=False)
+    active = look.said("moe.active", executed) if _is_last_choice(look, stage) else Said(executed, claimed=False)
+    whose = op.outputs[1]
+    if whose in stage.outputs and look.shape(whose) == (*look.shape(op.inputs[0])[:-1], executed):
+        return [*drafts, draft(experts.chosen, scores_NE=scores, experts_NA=look.read(whose), active=active)]
+    if op.attribute("sorted") is False:
+        return "the best of its scores in no order"
     return [*drafts, draft(experts.choose, scores_NE=scores, active=active)]
+
+
+def _is_last_choice(look: Look, stage: Stage) -> bool:
+    """Whether it chooses among all experts: before it, other numbers of groups and of each group's best are taken.
+
+    Groups are fewer than experts, so it is the widest, and the last of those.
+    """
+    widths = {}
+    for other in look.beside(stage, stage.path):
+        (shape,) = {look.shape(op.inputs[0]) for op in look.live(other) if op.name == "topk"} or {()}
+        if len(shape) == 2:
+            widths[other.index] = shape[-1]
+    return stage.index == max(widths, key=lambda index: (widths[index], index), default=None)
 
 
 def dispatch(look: Look, stage: Stage) -> Reading:
@@ -74,12 +93,49 @@ def dispatch(look: Look, stage: Stage) -> Reading:
         return _picked(look, stage, acts[0])
     if "sort" in names:
         return _sorted(look, stage, acts)
-    if names == ["gather"] and len(acts) == 2:
-        scores, choice = acts if look.values[acts[1]].dtype.startswith("int") else reversed(acts)
-        return [draft(experts.scores_of, scores_NE=look.read(scores), experts_NA=look.read(choice))]
+    if names == ["sum"] and len(acts) == 1 and look.live(stage)[0].attribute("dim") in (-1, 2):
+        return [draft(experts.score_of_groups, best_NGA=look.read(acts[0]))]
+    if "scatter" in names and "masked_fill" in names and len(acts) == 2:
+        return _of_groups(look, stage, names, *_scores_and_choice(look, acts))
+    if names[:1] == ["gather"] and len(acts) == 2:
+        return _weights(look, stage, names, *_scores_and_choice(look, acts))
     if len(acts) == 1 and (found := moves(look, stage, acts[0])) is not None and all(map(handed_on, found.values())):
         return split_heads(look, stage)
     return f"tokens are sent by {' '.join(names)}"
+
+
+def _scores_and_choice(look: Look, acts: list[int]) -> tuple[int, int]:
+    one, two = acts
+    return (one, two) if look.values[two].dtype.startswith("int") else (two, one)
+
+
+def _of_groups(look: Look, stage: Stage, names: list[str], scores: int, choice: int) -> Reading:
+    """What belongs to experts of the chosen groups (DeepSeek-V3): ones are written where a group is chosen."""
+    live = {op.name: op for op in look.live(stage)}
+    written, hidden = live["scatter"].attribute("src"), live["masked_fill"].attribute("value")
+    known = sorted(names) == ["bitwise_not", "masked_fill", "scatter", "zeros_like"] and written == 1
+    groups = look.shape(live["scatter"].outputs[0])[-1]
+    if not known or not isinstance(hidden, float) or len(look.shape(scores)) != 2 or look.shape(scores)[-1] % groups:
+        return f"tokens are sent by {' '.join(names)}"
+    tensors = {"scores_NE": look.read(scores), "groups_NA": look.read(choice)}
+    said = look.usual(hidden, -math.inf)
+    return [draft(experts.within_groups, **tensors, count=groups, hidden=said)]
+
+
+def _weights(look: Look, stage: Stage, names: list[str], scores: int, choice: int) -> Reading:
+    """The scores of the chosen experts; then their shares of one; then those times a number."""
+    drafts = [draft(experts.scores_of, scores_NE=look.read(scores), experts_NA=look.read(choice))]
+    rest = names[1:]
+    if rest[:1] == ["sum"]:
+        added = _number(look, stage, "add") if rest[:3] == ["sum", "add", "div"] else None
+        rest = rest[3:] if added is not None else rest[2:] if rest[1:2] == ["div"] else ["sum"]
+        eps = None if added is None else Said(added, claimed=False)
+        drafts.append(draft(experts.shares, weights_NA=Inner(0), eps=eps))
+    factor = _number(look, stage, "mul")
+    if rest == ["mul"] and factor is not None:
+        said = look.said("moe.scale", factor, 1.0)
+        drafts.append(draft(scaled, scores_BHST=Inner(len(drafts) - 1), factor=said))
+    return drafts if rest in ([], ["mul"]) else f"tokens are sent by {' '.join(names)}"
 
 
 def _sorted(look: Look, stage: Stage, acts: list[int]) -> Reading:
@@ -91,14 +147,16 @@ def _sorted(look: Look, stage: Stage, acts: list[int]) -> Reading:
     if len(choice) != 1 or len(rest) != 2 or len(tables) > 2 or not names <= _SORTING:
         return f"tokens are sent by {' '.join(sorted(names))}"
     ends = [value for value in stage.outputs if look.values[value].dtype == "int32"]
-    back = [value for value in stage.outputs if look.values[value].dtype == "int64"]
+    whole = [value for value in stage.outputs if look.values[value].dtype == "int64"]
+    back = [value for value in whole if (op := look.flow.maker(value)) is None or op.name != "sort"]
     if len(ends) != 1 or len(back) != 1 or look.flow.size(rest[0]) != look.flow.size(choice[0]):
         return "experts of which it is not known how many tokens they get"
     count = look.said("moe.experts", look.shape(ends[0])[0])
     drafts, x = shaped(look, rest[1], (look.flow.size(rest[1]) // look.shape(rest[1])[-1], look.shape(rest[1])[-1]))
     tensors = {"x_ND": x, "weights_NA": look.read(rest[0]), "experts_NA": look.read(choice[0])}
     tensors |= {"back_M": look.read(back[0]), **dict(zip(("first_E", "second_E"), tables, strict=False))}
-    return [*drafts, draft(experts.sorted_by_expert, **tensors, count=count)]
+    whose = True if len(whole) > len(back) else None
+    return [*drafts, draft(experts.sorted_by_expert, **tensors, count=count, whose=whose)]
 
 
 _SORTING = frozenset("sort argsort floordiv getitem histc cumsum empty_like arange setitem".split())
@@ -157,20 +215,31 @@ def _picks(look: Look, stage: Stage) -> _Picks | None:
     return _Picks(found[0][2], tables, made) if len(tables) <= 4 else None
 
 
+def _taken(look: Look, picks: _Picks | None) -> tuple[list[Draft], dict[int, Inner]]:
+    """The call that takes them, and which of its outputs each value is."""
+    if picks is None:
+        return [], {}
+    tensors = dict(zip(_TABLES, map(look.read, picks.tables), strict=False))
+    taken = draft(experts.of_chosen, experts_NA=look.read(picks.choice), **tensors)
+    return [taken], {value: Inner(0, place) for value, place in picks.made.items()}
+
+
 def _grouped(look: Look, stage: Stage, op: Op) -> Reading:
     """The rows up to each expert's end by its matrix."""
-    names = [one.name for one in look.live(stage)]
+    picks = _picks(look, stage)
+    names = [one.name for one in look.live(stage) if picks is None or picks.made.keys().isdisjoint(one.outputs)]
     ends = dict(op.operands).get("offs")
     matrix, x = look.border_of_weight(stage, op.inputs[1]), look.border(stage, op.inputs[0])
-    added = [value for value in stage.inputs if value not in (ends, x, matrix)]
-    known = not set(names) - {"grouped_mm", "add", "chunk", "split", "getitem"} and bool(added) == ("add" in names)
-    if ends not in stage.inputs or matrix is None or x is None or len(added) > 1 or not known:
+    added = [*picks.made] if picks else [value for value in stage.inputs if value not in (ends, x, matrix)]
+    plain = not set(names) - {"grouped_mm", "add", "chunk", "split", "getitem"} and bool(added) == ("add" in names)
+    if ends not in stage.inputs or matrix is None or x is None or len(added) > 1 or not plain:
         return f"experts that run as {' '.join(names)}"
     one, two = look.shape(matrix)[1:]
     layout = _layout((one, two), look.shape(x)[-1])
     tensors = {"x_MI": look.read(x), "weight_EOI": look.read(matrix), "ends_E": look.read(ends)}
-    drafts = [draft(experts.grouped_linear, **tensors, layout=layout)]
-    drafts += [draft(add, residual=Inner(0), x=look.read(value)) for value in added]
+    drafts, known = _taken(look, picks)
+    drafts.append(draft(experts.grouped_linear, **tensors, layout=layout))
+    drafts += [draft(add, residual=Inner(len(drafts) - 1), x=known.get(value) or look.read(value)) for value in added]
     return [*drafts, *_cut(look, stage, Inner(len(drafts) - 1), names, look.shape(op.outputs[0])[-1])]
 
 
@@ -182,14 +251,8 @@ def _mapped(look: Look, stage: Stage, matrix: int, rest: list[int], picks: _Pick
         return "what enters its experts is not known"
     width = look.flow.size(x) // rows
     layout = _layout((one, two), width)
-    drafts: list[Draft] = []
-    names = [op.name for op in look.live(stage)]
-    known: dict[int, Inner] = {}
-    if picks is not None:
-        tensors = dict(zip(_TABLES, map(look.read, picks.tables), strict=False))
-        drafts.append(draft(experts.of_chosen, experts_NA=look.read(picks.choice), **tensors))
-        known = {value: Inner(0, place) for value, place in picks.made.items()}
-        names = [op.name for op in look.live(stage) if known.keys().isdisjoint(op.outputs)]
+    drafts, known = _taken(look, picks)
+    names = [op.name for op in look.live(stage) if known.keys().isdisjoint(op.outputs)]
     more, read = shaped(look, x, (rows, width), len(drafts))
     weight = known.get(matrix) or look.read(matrix)
     drafts += [*more, draft(experts.expert_linear, x_MI=read, weight_MOI=weight, layout=layout)]

@@ -73,7 +73,8 @@ def _sides(
         return "its factors are prepared in a way that is not known", Inner(0), Inner(0)
     x, y = _as(look, drafts, left, look.shape(one)), _as(look, drafts, right, look.shape(two))
     if turned:
-        if drafts and drafts[-1].numbers.get("pattern") == Said(_SWAPPED[len(look.shape(two))], claimed=True):
+        swapped = Said(_SWAPPED[len(look.shape(two))], claimed=True)
+        if drafts and y == Inner(len(drafts) - 1) and drafts[-1].numbers.get("pattern") == swapped:
             swap = drafts.pop()  # turned once more it would be as it was
             return drafts, x, swap.tensors["x"]
         drafts.append(draft(arrange, x=y, pattern=_SWAPPED[len(look.shape(two))]))

@@ -44,6 +44,7 @@ _BY_ROLE: dict[str, Rule] = {
     **dict.fromkeys(("activation", "expert_activation"), plain.activation),
     **dict.fromkeys(("multiply", "expert_multiply", "gate"), plain.multiply),
     "residual": plain.add,
+    "conv": composed,
     "split_heads": heads.split_heads,
     "merge_heads": heads.merge_heads,
     "split_qkv": heads.split_qkv,

@@ -41,6 +41,8 @@ def rope_table(look: Look, stage: Stage) -> Reading:
     made = [
         value for value in stage.outputs if look.flow.values[value].dtype.startswith(("float", "bfloat", "complex"))
     ]
+    if not made:
+        return "it makes no table: its numbers are used elsewhere"
     if any(look.values[value].dtype.startswith("complex") for value in made):
         return [*drafts, draft(complex_table, position_ids_BS=numbered, **numbers)]
     if len({look.shape(value)[-1] for value in made}) > 1 or look.shape(made[0])[-1] not in (what.size, what.size // 2):

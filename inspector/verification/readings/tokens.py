@@ -8,7 +8,7 @@ from inspector.records import Op
 from inspector.reference import embeddings
 from inspector.reference.layout import viewed
 from inspector.stage_graph.stages import Stage
-from inspector.verification.readings.look import Flowing, Leaf, Look, Reading, draft
+from inspector.verification.readings.look import TURNING, Flowing, Leaf, Look, Reading, draft
 from inspector.verification.readings.plain import add
 
 
@@ -82,6 +82,8 @@ def _behind(look: Look, value: int, border: set[int]) -> int | None:
     while value not in border:
         op = look.flow.maker(value)
         if op is None or not op.inputs or (look.flow.kind[op.id] not in ("view", "plumb") and op.name != "add"):
+            return None
+        if op.name in TURNING:
             return None
         value = op.inputs[0]
     return value

@@ -29,6 +29,8 @@ def mask(look: Look, stage: Stage) -> Reading:
     (queries, keys), padding = shapes.pop(), _padding(look, stage)
     if isinstance(padding, str) or (padding is not None and look.shape(padding)[-1] < keys):
         return padding if isinstance(padding, str) else "padding of another length"
+    if keys == 1 and padding is not None and look.shape(padding)[-1] == queries > 1:
+        return "a mask of padding alone"  # one number for each token
     if any(len(look.shape(value)) == 2 and look.shape(value)[0] == look.shape(padding)[0] for value in made if padding):
         return "a mask of padding alone"
     over = _over_bias(look, stage)
@@ -174,7 +176,8 @@ def _claimed(look: Look, value: int, ran: Pattern) -> Said:
     if not kinds:
         slides, chunks = ran[1] is not None, ran[2] is not None
         full = ran[1:] == (None, None)
-        reach = (None, None) if full else (size, None) if slides else (None, size)
+        width = _reach(size, ran[1]) if direction == "bidirectional" else size
+        reach = (None, None) if full else (width, None) if slides else (None, size)
         return Said((direction, *reach), told and (slides or chunks))
     chunked = all("chunk" in kind for kind in kinds)
     sliding = all("sliding" in kind or "local" in kind for kind in kinds)
@@ -195,7 +198,7 @@ def _direction(look: Look, readers: list[Stage], ran: str) -> tuple[str, bool]:
     if any(reader.section == "cross_attention" for reader in readers):
         return ("bidirectional", ran == "bidirectional") if ran == "bidirectional" else (ran, False)
     claim = look.facts.get("attention.direction")
-    if look.facts.get("model.family") == "encoder-decoder":
+    if crossing or look.facts.get("model.family") == "encoder-decoder":
         usual = "causal" if any(reader.layer in crossing for reader in readers) else "bidirectional"
         return (usual, True) if ran == usual else (ran, False)
     return (str(claim), True) if claim in ("causal", "bidirectional") else (ran, False)
