@@ -109,6 +109,8 @@ def generated(
     prepared = prepare(model, inputs, scenario, weights, twin=twin)
     if prompt is not None:
         prepared = replace(prepared, scenario=replace(prepared.scenario, batch=1, seq=len(prompt[0])))
+    # A table of positions that ends on the way is told before the first token.
+    prepared.subject.settle(replace(prepared.scenario, seq=prepared.scenario.seq + count - 1))
     decoding = decoding_of(prepared, prompt)
     size = 8 * sum(parameter.numel() for parameter in prepared.module.parameters())
     room = available(prepared.scenario.device)

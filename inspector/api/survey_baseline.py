@@ -23,7 +23,7 @@ _LOWER = ("unknown", "stages_failed")
 
 def read(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     """The rows of an earlier survey, by type. SchemaError where the file is none."""
-    name = os.path.basename(path)
+    name = os.fspath(path)
     try:
         document = json.loads(Path(path).read_text("utf-8"))
     except OSError as error:

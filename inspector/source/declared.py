@@ -20,6 +20,9 @@ _HINT = (
 )
 _SHAPE = re.compile(r"(\d+|[BSPT])(x(\d+|[BSPT]))*|scalar")
 _DTYPE = re.compile(r"(?P<name>[a-z]+\d*)(<(?P<limit>\d+))?")
+_MOST = 1 << 28
+"""Elements of one input: they are made one by one."""
+
 _BELOW = 100
 """Whole numbers that are drawn where no table says how many there are."""
 
@@ -67,6 +70,10 @@ class Declared:
         """Lists become tensors: on meta their contents are then followed, and no random state of torch moves."""
         shape = tuple(int(size) if size.isdigit() else sizes[size] for size in item.shape)
         count, random = math.prod(shape), Random(f"{place}/{item.name}")
+        if count > _MOST:
+            raise UsageError(
+                f"the input {item.name or place + 1} would have {count:,} elements", hint="declare it smaller"
+            )
         values: list[Any]
         if item.dtype is torch.bool:
             values = [number % 2 == 0 for number in range(count)]  # no row of all True, and none of all False

@@ -21,6 +21,7 @@ from inspector.records import Claims, Scenario
 from inspector.source.arguments import by_name, fixed, made_for, normalised, required, signature_of, tensors
 from inspector.source.build import first_line, text_config
 from inspector.source.claims import claims_of
+from inspector.source.declared import Declared
 from inspector.source.inputs import token_inputs
 from inspector.source.machine import settle_machine
 from inspector.source.subject import Inputs, Subject
@@ -93,7 +94,7 @@ class FactorySubject(Subject):
         self.ready.clear()
         if scenario.device != "meta":
             self.ready[scenario] = made
-        return scenario, (*notes, *said)
+        return scenario, (*notes, *said, *_recast(made[1], scenario))
 
     def make(self, scenario: Scenario) -> torch.nn.Module:
         made, given = self.ready.pop(scenario, None) or self._call(scenario)
@@ -213,6 +214,15 @@ def _on_meta(forward: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
+def _recast(given: Inputs | None, scenario: Scenario) -> tuple[str, ...]:
+    """That a declared format gives way to the one of the run: one format for the module and all it reads."""
+    if not isinstance(given, Declared):
+        return ()
+    formats = {str(item.dtype).removeprefix("torch.") for item in given.items if item.dtype.is_floating_point}
+    other = sorted(formats - {scenario.dtype})
+    return (f"declared as {', '.join(other)}, run in {scenario.dtype}: --dtype decides",) if other else ()
+
+
 def _alike(arguments: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
     """The arguments where and in the format that the module was brought to."""
     dtype = getattr(torch, scenario.dtype)
@@ -251,7 +261,7 @@ def _module(made: Any, name: str) -> torch.nn.Module:
     if callable(made):
         return Function(made)
     raise ModelAtFault(
-        f"{name} gave a {type(made).__name__}, not a module",
+        f"{name} returned {type(made).__name__}, not a module",
         hint="a factory returns a module, or a pair (module or function, inputs)",
     )
 

@@ -143,7 +143,7 @@ def test_a_sabotaged_model_fails_at_its_stage(sabotage: Path) -> None:
         (["gpt22"], 3, "inspector: no model is named 'gpt22'"),
         (["bert-base-uncased", "--twin", "--past", "3"], 3, "inspector: bert-base-uncased has no decode step"),
         (["sabotaged_gpt2:needs"], 2, "inspector: sabotaged_gpt2:needs takes config, and nothing says what to give it"),
-        (["sabotaged_gpt2:none"], 3, "inspector: sabotaged_gpt2:none gave a int, not a module"),
+        (["sabotaged_gpt2:none"], 3, "inspector: sabotaged_gpt2:none returned int, not a module"),
         (["sabotaged_gpt2:build", "--weights", "checkpoint"], 2, "inspector: sabotaged_gpt2:build cannot take weights"),
         (["gpt2", "--twin", "--baseline", "lost.json"], 2, "inspector: cannot read the baseline lost.json"),
     ],

@@ -305,7 +305,7 @@ def test_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
             "five",
             3,
             [
-                "factories_for_refusals:five gave a int, not a module",
+                "factories_for_refusals:five returned int, not a module",
                 "a factory returns a module, or a pair (module or function, inputs)",
             ],
         ),

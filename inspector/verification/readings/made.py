@@ -37,7 +37,7 @@ def claimed_from(plan: Plan, module: nn.Module, inputs: Mapping[str, Any], facts
         shapes={},
         weights=weights,
         inputs=tensors,
-        where="the config",
+        where="the config" if facts != Claims() else "nothing: there is no config",
         wired=False,
         open=maker.open,
         stages=maker.stages,
