@@ -60,6 +60,8 @@ def _name_kept(context: Context) -> None:
             elif flow.on_act(item):
                 ops.append(op.id)
                 stack.extend(flow.act_inputs(op))
+        if all(flow.kind[index] in _MOVING for index in ops):
+            continue  # a window cut from keys or values is part of keeping them: it joins what it was cut from
         readers = {parts[op.id].section for item in frontier for op in flow.consumers(item) if parts.taken(op.id)}
         if ops and "attention" in readers:
             parts.claim(ops, "attention.cache_update", rule="handed out for the next step")

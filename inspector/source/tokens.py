@@ -37,9 +37,11 @@ class Tokenizer:
 def tokenizer_of(model: Any) -> Tokenizer:
     """The tokenizer in the folder that MODEL names. Nothing is fetched, and no code that lies there is run.
 
-    >>> tokenizer_of("gpt2")
-    Traceback (most recent call last):
-    inspector.errors.UsageError: nothing here turns text into the tokens of gpt2
+    >>> try:
+    ...     tokenizer_of("gpt2")
+    ... except UsageError as error:
+    ...     print(error.what)
+    nothing here turns text into the tokens of gpt2
     """
     folder = Path(model).expanduser() if isinstance(model, str) else None
     name = str(getattr(model, "__name__", type(model).__name__)) if folder is None else folder.name

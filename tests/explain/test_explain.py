@@ -42,7 +42,7 @@ def test_scores_and_weighted_sum(gpt2):
     assert told["weighted_sum"].startswith("for each of B sequences and H heads, every query (S) takes the values (K)")
     assert "T is summed: 2·B·H·S·K·T FLOPs" in told["weighted_sum"]
     assert told["o_proj"] == (
-        "for each of B sequences and S tokens, H·K numbers become D, each a sum over H·K; then D is added: "
+        "for each of B sequences and S tokens, H·K numbers become D, each a sum over H·K; then a vector of D is added: "
         "2·B·S·D·H·K FLOPs"
     )
 

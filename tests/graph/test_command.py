@@ -116,9 +116,9 @@ def test_documents_that_are_no_graph_exit_with_3(schema: str, tmp_path: Path, ca
 def test_the_command_has_the_options_of_the_verb() -> None:
     from inspector.cli.graph import command
 
-    options = {option.name for option in command.params} - {"format", "file", "quiet"}
+    options = {option.name for option in command.params} - {"format", "file", "quiet", "lang"}
 
-    assert options == set(inspect.signature(inspector.graph).parameters) - {"inputs", "progress"}
+    assert options == set(inspect.signature(inspector.graph).parameters) - {"progress"}
 
 
 def test_a_run_is_the_graph_of_its_trace(record_for: Any) -> None:

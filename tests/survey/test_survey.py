@@ -26,7 +26,7 @@ from inspector.source.types import KINDS, sample
 
 COMMITTED = Path(__file__).parents[2] / "reports" / "measured" / "coverage.json"
 
-GOOD = Row("gpt2", True, "meta", 1000, 100, 100.0, 99.0, 0, True, 100.0, 40, 98.0, 0, "2", 54, (), "")
+GOOD = Row("gpt2", True, "meta", 1000, 100, 100.0, 99.0, 7, 0, True, 100.0, 40, 98.0, 0, "2", 54, (), "")
 
 
 def alone(name: str) -> Iterator[str]:
