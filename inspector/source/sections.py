@@ -24,11 +24,6 @@ class Section:
     part: dict[str, Any]
 
     @property
-    def depth_key(self) -> str:
-        """What this config's document calls its number of layers."""
-        return str(getattr(self.config, "attribute_map", {}).get("num_hidden_layers", "num_hidden_layers"))
-
-    @property
     def depth(self) -> int | None:
         """How many layers it has, where it says so in one number."""
         depth = getattr(self.config, "num_hidden_layers", None)

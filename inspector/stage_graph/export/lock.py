@@ -49,10 +49,6 @@ class Locked:
     config: Mapping[str, Any] | None = None
     head: bool | None = None
 
-    @property
-    def decodes(self) -> bool:
-        return self.record.scenario.mode == "decode"
-
 
 def lock_document(locked: Locked) -> dict[str, Any]:
     """The lock as JSON-ready data.

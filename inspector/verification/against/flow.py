@@ -53,12 +53,6 @@ class Flow:
                     left[1].remove(mates[0])
         return found
 
-    def unpaired(self, group: Group) -> tuple[int, int]:
-        """How many outputs of each side have no partner."""
-        pairs = self.outputs(group)
-        counts = [len(side.leaving(stages)) for side, stages in zip(self.sides, group[:2], strict=True)]
-        return counts[0] - len(pairs), counts[1] - len(pairs)
-
     def inputs(self, group: Group) -> list[Wire]:
         """What enters the group, paired by where it comes from."""
         a, b = (side.entering(stages) for side, stages in zip(self.sides, group[:2], strict=True))

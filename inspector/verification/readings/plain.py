@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["activation", "add", "multiply", "scale", "softcap"]
+__all__ = ["activation", "add", "multiply", "scale", "scaled_by", "softcap"]
 
 import math
 from collections.abc import Callable
@@ -80,6 +80,22 @@ def _is_weighed(alpha: object) -> bool:
 
 def scale(look: Look, stage: Stage) -> Reading:
     """One value times a number, by the fact that speaks of it."""
+    found = scaled_by(look, stage)
+    if isinstance(found, str):
+        return found
+    value, executed = found
+    if look.values[value].dtype.startswith("int"):
+        return "whole numbers are scaled"
+    if stage.path == "embedding.scale":
+        factor = _near(look, look.said("embedding.scale", executed, _root_of_width(look, value)), executed)
+        return [draft(scale_embedding, x_BSD=look.read(value), factor=factor)]
+    fact = {"head.scale": "head.scale"}.get(stage.path)
+    factor = look.said(fact, executed) if fact else Said(executed, claimed=False)
+    return [draft(scaled, scores_BHST=look.read(value), factor=factor)]
+
+
+def scaled_by(look: Look, stage: Stage) -> tuple[int, float] | str:
+    """What a stage multiplies by one number, and that number."""
     acts = look.acts(stage)
     executed = look.number(stage, "factor")
     wide = any(look.flow.size(value) > 1 for value in (*look.others(stage), *stage.parameters))
@@ -87,14 +103,7 @@ def scale(look: Look, stage: Stage) -> Reading:
         return "it is scaled by more than a number"
     if any(op.name not in ("mul", "div", "mul_", "div_") for op in look.live(stage)):
         return "it does more than scale"
-    if look.values[acts[0]].dtype.startswith("int"):
-        return "whole numbers are scaled"
-    if stage.path == "embedding.scale":
-        factor = _near(look, look.said("embedding.scale", executed, _root_of_width(look, acts[0])), executed)
-        return [draft(scale_embedding, x_BSD=look.read(acts[0]), factor=factor)]
-    fact = {"head.scale": "head.scale"}.get(stage.path)
-    factor = look.said(fact, executed) if fact else Said(executed, claimed=False)
-    return [draft(scaled, scores_BHST=look.read(acts[0]), factor=factor)]
+    return acts[0], executed
 
 
 def _root_of_width(look: Look, value: int) -> float:

@@ -19,6 +19,7 @@ from inspector.roles.flow import FUSED_ATTENTION
 from inspector.stage_graph.stages import Stage
 from inspector.verification.readings.look import Draft, Flowing, Inner, Leaf, Look, Reading, Said, alike, draft
 from inspector.verification.readings.moving import handed_on, places
+from inspector.verification.readings.plain import scaled_by
 from inspector.verification.readings.shapes import shaped
 
 Tensorlike = Flowing | Leaf | Inner
@@ -172,14 +173,11 @@ def _also(look: Look, stage: Stage, op: Op, drafts: list[Draft]) -> Reading:
 
 def scale_scores(look: Look, stage: Stage) -> Reading:
     """Scores, queries or keys times a number: 1/sqrt(K) (Vaswani et al. 2017, equation 1) unless a config says more."""
-    acts = look.acts(stage)
-    executed = look.number(stage, "factor")
-    wide = any(look.flow.size(value) > 1 for value in (*look.others(stage), *stage.parameters))
-    if len(acts) != 1 or wide or not isinstance(executed, (int, float)):
-        return "it is scaled by more than a number"
-    if any(op.name not in ("mul", "div", "mul_", "div_") for op in look.live(stage)):
-        return "it does more than scale"
-    return [draft(attention.scale, scores_BHST=look.read(acts[0]), factor=factor_of(look, stage, executed))]
+    found = scaled_by(look, stage)
+    if isinstance(found, str):
+        return found
+    value, executed = found
+    return [draft(attention.scale, scores_BHST=look.read(value), factor=factor_of(look, stage, executed))]
 
 
 def factor_of(look: Look, stage: Stage, executed: float) -> Said:
