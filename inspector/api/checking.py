@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Ran", "checked", "set_up"]
+__all__ = ["Ran", "checked", "set_up", "steady"]
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -42,18 +42,25 @@ def set_up(
     if progress:
         progress("building the model")
     from inspector.source.prepared import prepare
-    from inspector.tracing.run import at_fault, model_info, unchanged
-    from inspector.tracing.steady import require_steady
+    from inspector.tracing.run import model_info
     from inspector.verification.verify import Running
 
     found = prepare(model, inputs, scenario, weights, twin=twin)
-    with unchanged(found.module), at_fault(found.subject, "running the model"):
-        notes = require_steady(found.module, found.inputs)
+    notes = steady(found)
     info = model_info(found.subject, found.module)
     info = replace(info, model_type=found.model_type)
     running = Running(found.module, found.inputs, found.scenario, info, found.subject.claims)
     claimed, missing = _claimed(found)
     return Ran(running, found, claimed, missing, (*found.notes, *notes, *((missing,) if missing else ())))
+
+
+def steady(found: Prepared) -> tuple[str, ...]:
+    """What there is to say of a model that gives the same answer twice; an error where it does not."""
+    from inspector.tracing.run import at_fault, unchanged
+    from inspector.tracing.steady import require_steady
+
+    with unchanged(found.module), at_fault(found.subject, "running the model"):
+        return require_steady(found.module, found.inputs)
 
 
 _SMALL = 64 * 2**20

@@ -208,8 +208,9 @@ def parity(
     mutants: make known mistakes in the model, one after the other, and see whether each is noticed at its stage.
     against: another implementation, a module or what `model` can be: it gets the weights of the first and the same
         tokens, and the first stage that gives something else is named.
-    compare: the same model under several settings, `"eager,sdpa"`, `"float32,bfloat16"`, `"cpu,cuda"`, or
-        `"prefill,decode"`: steps with a cache against the whole forward.
+    compare: the same model under several settings, `"eager,sdpa"`, `"float32,bfloat16"`, `"cpu,cuda"`; or
+        `"prefill,decode"`: steps with a cache against the whole forward; or `"dynamic,static"`: a cache that grows
+        against one of fixed size, with room to spare.
     strict: a stage that this number format cannot tell from a wrong one is a failure.
     whole: hold the answers of a large model against the reference forward too; of a small one they always are.
     baseline: a file with what came out before, and with waivers; update_baseline: write it.

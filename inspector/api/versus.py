@@ -4,8 +4,10 @@ from __future__ import annotations
 
 __all__ = ["Versus", "against", "compare"]
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from inspector.api.results import Result
@@ -93,7 +95,8 @@ def against(
 ) -> tuple[AgainstReport, str]:
     """Another implementation, with the weights of the first in it, on the same tokens."""
     from inspector.source.prepared import prepare
-    from inspector.tracing.run import at_fault
+    from inspector.tracing.run import at_fault, unchanged
+    from inspector.tracing.steady import require_steady
     from inspector.verification.against.run import against as held_against
 
     one = _prepared(model, inputs, scenario, weights, twin=twin, progress=progress)
@@ -103,9 +106,17 @@ def against(
     two = replace(two, scenario=one.scenario)
     if progress:
         progress("comparing stage by stage")
+    running = _running(two, like=one)
     with at_fault(two.subject, f"running on what {one.subject.name} reads"):
-        report = held_against(_running(one), _running(two, like=one))
-    return replace(report, notes=(*one.notes, *report.notes)), f"{one.subject.name} and {two.subject.name}"
+        with unchanged(two.module):
+            notes = require_steady(two.module, running.inputs)
+        report = held_against(_running(one), running)
+    return _noted(report, one.notes, notes), f"{one.subject.name} and {two.subject.name}"
+
+
+def _noted(report: AgainstReport, *notes: tuple[str, ...]) -> AgainstReport:
+    """With what there is to say of the models, once."""
+    return replace(report, notes=tuple(dict.fromkeys(chain(*notes, report.notes))))
 
 
 _UNPADDED = "no padding: the other implementation takes no attention_mask"
@@ -121,18 +132,23 @@ def compare(
     twin: bool,
     progress: Progress | None,
 ) -> list[tuple[AgainstReport, str]]:
-    """The same model under the first setting and under each of the others: kernels, formats, devices, or both modes."""
+    """The same model under the first setting and under each of the others: kernels, formats, devices, modes, caches."""
     names = _settings(settings)
     if set(names) == {"prefill", "decode"}:
         return _decoding(model, inputs, scenario, weights, twin=twin, progress=progress)
+    if set(names) == {"dynamic", "static"}:
+        return _caches(model, inputs, scenario, weights, twin=twin, progress=progress)
     from inspector.verification.against.run import compare as compared
 
     field = _field(names)
-    runs = []
-    for name in names:
-        found = _prepared(model, inputs, _under(scenario, field, name), weights, twin=twin, progress=progress)
-        runs.append(_running(found))
-    return [(compared(runs[0], run), f"{names[0]} and {name}") for run, name in zip(runs[1:], names[1:], strict=True)]
+    runs = [
+        _prepared(model, inputs, _under(scenario, field, name), weights, twin=twin, progress=progress) for name in names
+    ]
+    first = runs[0]
+    return [
+        (_noted(compared(_running(first), _running(run)), first.notes, run.notes), f"{names[0]} and {name}")
+        for run, name in zip(runs[1:], names[1:], strict=True)
+    ]
 
 
 def _settings(settings: str | Sequence[str]) -> list[str]:
@@ -170,19 +186,62 @@ def _decoding(
     found = _prepared(model, inputs, scenario, weights, twin=twin, progress=progress)
     reports = decode_steps(lambda asked: _running(replace(found, scenario=asked)), found.scenario)
     return [
-        (one, f"the whole forward and a step of {one.scenarios[1].seq} after {one.scenarios[1].past}")
+        (
+            _noted(one, found.notes),
+            f"the whole forward and a step of {one.scenarios[1].seq} after {one.scenarios[1].past}",
+        )
         for one in reports
     ]
+
+
+_ROOM = 5
+"""Slots of a static cache that stay empty: nobody may see them."""
+
+
+def _caches(
+    model: Any, inputs: Any, scenario: Scenario, weights: str | None, *, twin: bool, progress: Progress | None
+) -> list[tuple[AgainstReport, str]]:
+    """A cache of fixed size against one that grows: a whole forward, and the step that reads the last token."""
+    from inspector.source.inputs import accepted
+    from inspector.verification.against.layout import Room
+    from inspector.verification.against.run import against as held_against
+
+    found = _prepared(model, inputs, scenario, weights, twin=twin, progress=progress)
+    total = found.scenario.past + found.scenario.seq
+    names, config, size = accepted(found.module), getattr(found.module, "config", None), total + _ROOM
+    steps = (
+        [found.scenario]
+        if found.scenario.past
+        else [found.scenario, found.scenario.resized(scenario.batch, 1, total - 1)]
+    )
+    pairs = []
+    for step in steps:
+        grows = _running(replace(found, scenario=step))
+        room = partial(_with_room, grows.inputs, config, names, size)
+        report = held_against(replace(grows, inputs=room), grows, weights="keep", window=Room(size))
+        title = f"a static cache of {size} slots and a dynamic one, {step.seq} new tokens after {step.past}"
+        pairs.append((_noted(report, found.notes), title))
+    return pairs
+
+
+def _with_room(
+    inputs: Callable[[], Mapping[str, Any]], config: Any, names: tuple[str, ...], size: int
+) -> dict[str, Any]:
+    from inspector.source.caches import with_static_cache
+
+    return with_static_cache(inputs(), config, names, size)
 
 
 def _prepared(
     model: Any, inputs: Any, scenario: Scenario, weights: str | None, *, twin: bool, progress: Progress | None
 ) -> Prepared:
+    from inspector.api.checking import steady
     from inspector.source.prepared import prepare
 
     if progress:
         progress("building the model")
-    return prepare(model, inputs, scenario, weights, twin=twin)
+    found = prepare(model, inputs, scenario, weights, twin=twin)
+    return replace(found, notes=(*found.notes, *steady(found)))
 
 
 def _running(found: Prepared, like: Prepared | None = None) -> Running:

@@ -24,7 +24,7 @@ Examples:
   inspector parity llama-3-8b --twin           a small copy of the same config
   inspector parity gpt2 --past 16 --seq 1      one step of decoding
   inspector parity gpt2 --against mypackage.model:build
-  inspector parity gpt2 --compare eager,sdpa   also float32,bfloat16 and prefill,decode
+  inspector parity gpt2 --compare eager,sdpa   also float32,bfloat16, prefill,decode, dynamic,static
   inspector parity gpt2 --mutants              is every known mistake noticed?
   inspector parity ./checkpoint --baseline parity.json --update-baseline
 
@@ -48,7 +48,9 @@ Exit code: 0 all is as claimed, 1 something fails, 3 something was not checked.
 @click.option("--mutants", is_flag=True, help="Make known mistakes in MODEL; exit 1 if one goes unnoticed.")
 @click.option("--against", metavar="MODEL", help="Hold another implementation against MODEL, stage by stage.")
 @click.option(
-    "--compare", metavar="A,B", help="MODEL under settings: eager,sdpa or float32,bfloat16 or prefill,decode."
+    "--compare",
+    metavar="A,B",
+    help="MODEL under settings: eager,sdpa or float32,bfloat16 or prefill,decode or dynamic,static (caches).",
 )
 @click.option("--strict", is_flag=True, help="Exit 1 if a stage cannot be told from a wrong one.")
 @click.option(

@@ -17,7 +17,7 @@ from inspector.verification.against.fixed import judge_fixed
 from inspector.verification.against.flow import Flow, Wire
 from inspector.verification.against.groups import Group
 from inspector.verification.against.kernel import hidden_in, unseen_queries
-from inspector.verification.against.layout import Window, relaid
+from inspector.verification.against.layout import Cutting, Room, relaid
 from inspector.verification.against.numbers import differences
 from inspector.verification.against.report import AgainstRow, Difference
 from inspector.verification.against.sides import Side, axis_sizes
@@ -34,7 +34,7 @@ class Judge:
     elements: how many values were compared. notes: what a reader must know.
     """
 
-    def __init__(self, a: Side, b: Side, flow: Flow, *, flip: bool, window: Window | None = None) -> None:
+    def __init__(self, a: Side, b: Side, flow: Flow, *, flip: bool, window: Cutting | None = None) -> None:
         self.a, self.b, self.flow, self.flip, self._window = a, b, flow, flip, window
         self.held_side, self.played_side = (b, a) if flip else (a, b)
         self.elements = 0
@@ -151,6 +151,8 @@ class Judge:
             return self._made(group, "exempt", reason="its effect is seen where it is read")
         if side.is_idle(stages) or self._hands_on(side, stages, held):
             return self._made(group, "exempt", reason="it hands on what it gets")
+        if side.concrete.issuperset(side.leaving(stages)):  # where in a cache of fixed size the new tokens go
+            return self._made(group, "exempt", reason="its effect is seen where it is read")
         other = "B" if group.a else "A"
         return self._made(group, "fail", culprit=f"{other} has no such stage")
 
@@ -231,7 +233,7 @@ class Judge:
         reason = next((bound for bound in bounds if isinstance(bound, str)), None)
         if reason is not None:
             return reason
-        skip = self._unseen(seen, outputs[0][0]) if form else None
+        skip = self._unseen(seen, outputs[0][0]) if form else self._blank(roles, pairs, held)
         found = [self._one(one, held[one], played[two], bounds, skip) for one, two in outputs]
         return found + [self._kept(group, wire.b, held[wire.a]) for wire in wires if self._is_past(wire) and wire.a]
 
@@ -296,6 +298,15 @@ class Judge:
             return None
         self.unseen += int(found.sum())
         return _widened(found, seen.held[value])
+
+    def _blank(self, roles: set[str], pairs: Sequence[tuple[int, int]], held: Mapping[int, Tensor]) -> Tensor | None:
+        """Queries that see no key in a softmax over more slots than the other has: each slot gets the same share."""
+        if roles != {"softmax"} or not isinstance(self._window, Room):
+            return None
+        scores = held[pairs[0][0]]
+        rows = scores.amax(-1, keepdim=True) <= torch.finfo(scores.dtype).min / 2
+        self.unseen += int(rows.sum())
+        return rows.expand_as(scores)
 
     def _masked(
         self,

@@ -5,15 +5,42 @@ Sizes tell the axes apart, so they have to differ; where two are equal the order
 
 from __future__ import annotations
 
-__all__ = ["Window", "relaid"]
+__all__ = ["Cutting", "Room", "Window", "relaid"]
 
 import math
 from collections.abc import Iterator, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class Cutting(Protocol):
+    """Which part of what A has stands for all that B has."""
+
+    def cut(self, tensor: Tensor, shape: Sequence[int]) -> Tensor:
+        """The part of a tensor of A that is of a shape of B; the whole where they are alike."""
+        ...
+
+
+class Room(NamedTuple):
+    """The tokens in a cache that has room for so many.
+
+    >>> import torch
+    >>> Room(3).cut(torch.arange(6).reshape(2, 3), (2, 2)).tolist()
+    [[0, 1], [3, 4]]
+    """
+
+    size: int
+
+    def cut(self, tensor: Tensor, shape: Sequence[int]) -> Tensor:
+        """The first slots, as many as another shape has, on each axis of slots."""
+        if tensor.dim() == len(shape):
+            for axis, size in enumerate(shape):
+                if tensor.shape[axis] == self.size and size < self.size:
+                    tensor = tensor.narrow(axis, 0, size)
+        return tensor
 
 
 class Window(NamedTuple):

@@ -15,7 +15,7 @@ from inspector.tracing.again import Again, run_again, wanted
 from inspector.verification.against.flow import flow_of
 from inspector.verification.against.groups import Group
 from inspector.verification.against.judge import Judge
-from inspector.verification.against.layout import Window
+from inspector.verification.against.layout import Cutting
 from inspector.verification.against.report import AgainstReport, AgainstRow
 from inspector.verification.against.sides import Side, watched
 from inspector.verification.against.transfer import Transfer, transfer
@@ -25,7 +25,7 @@ from inspector.verification.verify import Running
 Weights = Literal["copy", "keep"]
 
 
-def against(a: Running, b: Running, *, weights: Weights = "copy", window: Window | None = None) -> AgainstReport:
+def against(a: Running, b: Running, *, weights: Weights = "copy", window: Cutting | None = None) -> AgainstReport:
     """Compare B with A, stage by stage.
 
     weights: "copy" writes those of A into B, through the stages that they share, and ModelAtFault says all that does

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from inspector.tracing.run import outputs_of
 from inspector.verification.against.flow import Flow
-from inspector.verification.against.layout import Window, relaid
+from inspector.verification.against.layout import Cutting, relaid
 from inspector.verification.against.report import Figure
 from inspector.verification.against.sides import Side
 
 
-def answers_apart(a: Side, b: Side, flow: Flow, window: Window | None = None) -> tuple[Figure, ...]:
+def answers_apart(a: Side, b: Side, flow: Flow, window: Cutting | None = None) -> tuple[Figure, ...]:
     """The largest difference of every answer that both give; of logits the divergence besides. Padding is left out."""
     ones, twos = _answers(a), _answers(b)
     found: list[Figure] = []
