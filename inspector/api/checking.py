@@ -50,8 +50,21 @@ def set_up(
     info = model_info(found.subject, found.module)
     info = replace(info, model_type=found.model_type)
     running = Running(found.module, found.inputs, found.scenario, info, found.subject.claims)
+    if found.scenario.weights == "random":
+        _keep_apart(running)
     claimed, missing = _claimed(found)
     return Ran(running, found, claimed, missing, (*found.notes, *notes, *((missing,) if missing else ())))
+
+
+def _keep_apart(running: Running) -> None:
+    """Which weights write into the stream is seen in a forward of its own: it may go other ways with the new ones."""
+    from inspector.tracing.run import unchanged
+    from inspector.verification.depth import keep_apart
+    from inspector.verification.plan import plan
+
+    with unchanged(running.module):
+        first = plan(running.module, running.inputs(), running.scenario, running.info, running.claims)
+    keep_apart(first.graph, running.module)
 
 
 def steady(found: Prepared) -> tuple[str, ...]:

@@ -233,6 +233,10 @@ _GAIN = 1.5
 """What matrices multiply the size of a vector by: with 1, the attention of a post-norm model is nearly uniform."""
 
 
+_OFF_ONE, _OFF_ZERO = 0.3, 0.1
+"""How far vectors are moved. What is added is the same for all tokens, and the more it is the more they are alike."""
+
+
 def randomise(module: torch.nn.Module, seed: int) -> None:
     """Matrices of a little more than unit gain, vectors off their special values, tables of unit size.
 
@@ -248,7 +252,8 @@ def randomise(module: torch.nn.Module, seed: int) -> None:
         for parameter in module.parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             if parameter.dim() < 2:
-                parameter.copy_(parameter.float() + 0.3 * noise)  # rounded once, whatever the format
+                spread = _OFF_ONE if bool(parameter.any()) else _OFF_ZERO
+                parameter.copy_(parameter.float() + spread * noise)  # rounded once, whatever the format
             else:
                 inputs = parameter.shape[0 if id(parameter) in turned else -1]
                 gain = 1.0 if id(parameter) in tables else _GAIN * inputs**-0.5
