@@ -38,6 +38,16 @@ _MEASURED = record(
     }
 )
 
+_SPECIAL = record(
+    {
+        "inputs": said(TEXT, "what was made, in words"),
+        "elements": COUNT,
+        "rho": _NUMBER,
+        "max_abs_error": _NUMBER,
+        "worst": {"oneOf": [{"type": "null"}, _MEASURED]},
+    }
+)
+
 _CHECKED_STAGE = record(
     {
         "stage": said(TEXT, "as messages call it: layer 3 attention.rope.k"),
@@ -65,6 +75,10 @@ _CHECKED_STAGE = record(
         "culprit": said(TEXT, "what is wrong or missing, in words"),
         "finding": said(TEXT, "a true excess that is known, or the waiver of a failure"),
         "looks_like": said(TEXT, "the wrong formula that gives what the stage gave"),
+        "special": said(
+            {"oneOf": [{"type": "null"}, _SPECIAL]},
+            "what it gave on inputs made for it; asked of one stage of each kind",
+        ),
     }
 )
 

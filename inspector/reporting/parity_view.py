@@ -28,7 +28,7 @@ from inspector.render.ladder import figure
 from inspector.reporting import failures, words
 from inspector.reporting.ladder import STYLES, folded, ladder, span
 from inspector.stage_graph.fields import model_fields
-from inspector.verification.report import Check, Report, Row
+from inspector.verification.report import Check, Inputs, Report, Row
 
 _SHOWN = 8
 """How many failing parts are shown in full; all of them are in the table of every stage and in JSON."""
@@ -98,6 +98,8 @@ def _figures(report: Report) -> Iterator[tuple[str, Cell]]:
         say("parity.reference calls", calls=words.counted(report.calls, "call")),
     )
     yield say("label.compared"), cell(*compared)
+    if special := dict.fromkeys(row.special.what for row in report.rows if row.special is not None):
+        yield say("parity.special"), cell(*(again(one, "inputs") for one in special))
     if report.reference:
         yield say("parity.claimed by"), cell(again(report.reference, "culprit"))
     if report.power:
@@ -244,6 +246,19 @@ def _json(row: Row) -> dict[str, Any]:
         "culprit": row.culprit,
         "finding": row.finding,
         "looks_like": row.looks_like,
+        "special": _special(row.special),
+    }
+
+
+def _special(found: Inputs | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "inputs": found.what,
+        "elements": found.elements,
+        "rho": found.check.rho,
+        "max_abs_error": found.check.max_abs_error,
+        "worst": _worst(found.check),
     }
 
 

@@ -19,7 +19,8 @@ from inspector.verification.numbers import compared
 from inspector.verification.operands import Reader, Taker
 from inspector.verification.origins import hands_on
 from inspector.verification.plan import Plan
-from inspector.verification.report import Attribute, Check, Link, Row, Verdict
+from inspector.verification.report import Attribute, Check, Inputs, Link, Row, Verdict
+from inspector.verification.special import Made, Special
 from inspector.verification.stage_values import Held, StageValues
 from inspector.verification.telling import Telling
 from inspector.verification.values import Judged
@@ -29,10 +30,17 @@ from inspector.vocabulary import EXEMPT, UNKNOWN
 class Checker:
     """Makes one row of each stage. values: what its values were held against, and how many of them."""
 
-    def __init__(self, plan: Plan, claimed: Claimed, matching: Matching, telling: Telling | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        claimed: Claimed,
+        matching: Matching,
+        telling: Telling | None = None,
+        special: Special | None = None,
+    ) -> None:
         self._plan, self._claimed, self._matching = plan, claimed, matching
         self._reader = Reader(plan, claimed, matching) if claimed.wired else Taker(claimed)
-        self._telling = telling
+        self._telling, self._special = telling, special
         self.values = StageValues(plan, claimed, self._reader.outputs)
 
     def row(self, stage: Stage, held: Held, intact: Callable[[int], bool]) -> Row:
@@ -45,25 +53,38 @@ class Checker:
         numbers = self._numbers(stage, steps)
         wrong = [_said(link) for link in bound.links if link.broken]
         wrong += [f"{one.name} is {one.executed}, claimed is {one.claimed}" for one in numbers if one.differs]
-        wrong += ["no norm is known in what ran"] if self._is_unlike_a_norm(stage, numbers) else []
         found = self.values.of(stage, steps, bound, held)
         wrong += list(_problems(found))
+        made = self._made_for(stage, steps, held) if not wrong else []
+        wrong += [f"given {one.inputs}, {problem}" for one in made for problem in _problems([one.judged])]
         open_ = next((one.unchecked for one in found if one.unchecked), "")
         unsaid = self._claimed.unsaid(steps)
-        verdict: Verdict = "fail" if wrong else "unchecked" if open_ else "unclaimed" if unsaid else "pass"
-        culprit = "; ".join(dict.fromkeys(wrong)) or open_ or unsaid
+        vague = self._is_vague(stage, steps, numbers)
+        verdict: Verdict = "unchecked" if open_ else "unclaimed" if unsaid else "undetermined" if vague else "pass"
+        verdict = "fail" if wrong else verdict
+        culprit = "; ".join(dict.fromkeys(wrong)) or open_ or unsaid or vague
         row = self._made(stage, verdict, check=_worst(found), attributes=numbers, wiring=bound.links, culprit=culprit)
-        row = replace(row, finding=next((one.outcome.finding for one in found if one.outcome is not None), ""))
-        return self._weighed(row, {one.name for one in numbers if one.executed is not None})
+        finding = next((one.outcome.finding for one in found if one.outcome is not None), "")
+        row = replace(row, finding=finding, special=_specially(made))
+        return self._weighed(row, {one.name for one in numbers if one.executed is not None}, made)
 
-    def _weighed(self, row: Row, numbers: set[str]) -> Row:
+    def _made_for(self, stage: Stage, steps: Sequence[Step], held: Held) -> list[Made]:
+        """What the stage gives on inputs that were made for it, where it was judged on what it read."""
+        if self._special is None or self.values.last is None:
+            return []
+        made = self._special.of(stage, steps, self.values.last, held)
+        self.values.calls += len(made)
+        self.values.elements += sum(one.got.numel() for one in made)
+        return made
+
+    def _weighed(self, row: Row, numbers: set[str], made: Sequence[Made]) -> Row:
         """The row, with which wrong formulas would have been told, or which one it was."""
         if self._telling is None or self.values.last is None or row.check is None:
             return row
-        values, got = self.values.last
+        looks = [self.values.last, *((one.values, one.got) for one in made)]
         if row.verdict == "fail":
-            return replace(row, looks_like=self._telling.looks_like(values, got) if row.check.rho > 1 else "")
-        found = self._telling.power(values, got, numbers)
+            return replace(row, looks_like=next(filter(None, (self._telling.looks_like(*look) for look in looks)), ""))
+        found = self._telling.power(looks, numbers)
         blind = row.verdict == "pass" and bool(found.alive)
         culprit = f"this run cannot tell it from {', '.join(found.alive)}" if blind else row.culprit
         return replace(row, mutants=found, verdict="undetermined" if blind else row.verdict, culprit=culprit)
@@ -77,12 +98,15 @@ class Checker:
         found = tuple(one for one in found if one.name not in open_)
         return tuple(one._replace(executed=one.claimed) if _is_read_off(one) else one for one in found)
 
-    def _is_unlike_a_norm(self, stage: Stage, numbers: Sequence[Attribute]) -> bool:
-        """Where epsilon is tiny, one that stands elsewhere is within every bound: the formula alone tells it."""
+    def _is_vague(self, stage: Stage, steps: Sequence[Step], numbers: Sequence[Attribute]) -> str:
+        """Why a norm's epsilon might stand elsewhere: where it is tiny that is within every bound on ordinary rows."""
         if not self._claimed.wired or not any(one.name == "kind" and one.executed is None for one in numbers):
-            return False
+            return ""
         inside = set(stage.ops)
-        return all(inside.isdisjoint(norm.ops) for norm in self._plan.graph.naming.norms)
+        is_known = not all(inside.isdisjoint(norm.ops) for norm in self._plan.graph.naming.norms)
+        if is_known or (self._special is not None and self._special.were_put_to(stage, steps)):
+            return ""
+        return "no norm is known in what ran, and it could not be given rows as small as epsilon"
 
     def missing(self, step: Step) -> Row | None:
         """The row of a claimed step for which nothing ran; None where it would have changed nothing."""
@@ -163,6 +187,12 @@ def _far(check: Check) -> str:
     share = "" if math.isinf(check.rho) else f", {check.rho:.3g} times what is allowed"
     pair = f"at {worst.place} {worst.got:.6g} instead of {worst.expected:.6g}"
     return f"{worst.over:,} of {worst.elements:,} values differ, {pair}{share}"
+
+
+def _specially(made: Sequence[Made]) -> Inputs | None:
+    """The worst of what came of inputs that were made for a stage."""
+    check = _worst(one.judged for one in made)
+    return None if check is None else Inputs(made[0].inputs, sum(one.got.numel() for one in made), check)
 
 
 def _worst(found: Iterable[Judged]) -> Check | None:

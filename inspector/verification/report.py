@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["VERDICTS", "Attribute", "Check", "Link", "Mutants", "Report", "Row", "Verdict", "Worst"]
+__all__ = ["VERDICTS", "Attribute", "Check", "Inputs", "Link", "Mutants", "Report", "Row", "Verdict", "Worst"]
 
 from collections import Counter
 from dataclasses import dataclass
@@ -77,12 +77,21 @@ class Check(NamedTuple):
     worst: Worst | None = None
 
 
+class Inputs(NamedTuple):
+    """What a stage gave on inputs that were made for it. what: the inputs, in words. elements: how many values."""
+
+    what: str
+    elements: int
+    check: Check
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One stage of one layer.
 
     culprit: what is wrong, in words, "" where nothing is. finding: a true excess that is known and no failure.
-    looks_like: the wrong formula that gives what the stage gave. place: in reading order.
+    looks_like: the wrong formula that gives what the stage gave. special: what it gave on inputs that the tokens never
+    bring about, asked of one stage of each kind. place: in reading order.
     """
 
     path: str
@@ -97,6 +106,7 @@ class Row:
     culprit: str = ""
     finding: str = ""
     looks_like: str = ""
+    special: Inputs | None = None
     module: str = ""
     place: int = -1
 

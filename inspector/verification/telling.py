@@ -4,11 +4,11 @@ from __future__ import annotations
 
 __all__ = ["Telling"]
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from inspector.records import Plain
-from inspector.verification.mutants.power import looks_like, power
+from inspector.verification.mutants.power import in_all, looks_like, power
 from inspector.verification.report import Mutants
 from inspector.verification.values import Values
 
@@ -24,12 +24,17 @@ class Telling:
     def __init__(self) -> None:
         self._known: dict[Kind, Mutants] = {}
 
-    def power(self, values: Values, got: Tensor, numbers: Collection[str]) -> Mutants:
-        """The wrong formulas that this check tells. numbers: those that are compared besides, by name."""
+    def power(self, looks: Sequence[tuple[Values, Tensor]], numbers: Collection[str]) -> Mutants:
+        """The wrong formulas that a stage's checks tell, of which each is one look at it.
+
+        numbers: those that are compared besides, by name.
+        """
+        values, got = looks[0]
         kind = (values.steps[-1].name, str(got.dtype), tuple(step.attributes for step in values.steps))
         if kind not in self._known:
             seen_elsewhere = {"fill"} if len(values.steps) > 1 else set()  # a kernel's mask was checked as it was built
-            self._known[kind] = power(values, got.dtype, {*numbers, *seen_elsewhere})
+            told = {*numbers, *seen_elsewhere}
+            self._known[kind] = in_all([power(values, got.dtype, told) for values, got in looks])
         return self._known[kind]
 
     @staticmethod

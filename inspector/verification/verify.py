@@ -14,12 +14,14 @@ from torch import Tensor, nn
 
 from inspector.records import Claims, ModelInfo, Scenario
 from inspector.tracing.again import Again, run_again
+from inspector.tracing.tape import Taping
 from inspector.verification.aligning import aligned
 from inspector.verification.check import Checker
 from inspector.verification.claims import Claimed
 from inspector.verification.matching import by_stage
 from inspector.verification.plan import Plan, plan
 from inspector.verification.report import Report, Row
+from inspector.verification.special import Special
 from inspector.verification.telling import Telling
 
 
@@ -57,11 +59,12 @@ def verify(
     progress: told how many are done. power: measure which wrong formulas each check would have told, too. first: the
     plan of this very run, where it was made before.
     """
-    first = first or plan(running.module, running.inputs(), running.scenario, running.info, running.claims)
+    first = first or plan(running.module, running.inputs(), running.scenario, running.info, running.claims, by=Taping)
+    special = Special(first) if isinstance(first.run.watcher, Taping) else None
     inputs = running.inputs()
     claims = claims_for(claimed, inputs, first)
     first, matching = aligned(first, claims) if claims.wired else (first, by_stage(claims))
-    checker = Checker(first, claims, matching, Telling() if power else None)
+    checker = Checker(first, claims, matching, Telling() if power else None, special)
     rows: list[Row] = []
     raw = first.raw
 

@@ -14,6 +14,7 @@ import torch
 from inspector.records import Scenario
 from inspector.source.prepared import prepare
 from inspector.tracing.run import model_info
+from inspector.tracing.tape import Taping
 from inspector.verification.claims import claimed_by
 from inspector.verification.mutants.run import run_mutants
 from inspector.verification.plan import Plan, plan
@@ -45,9 +46,9 @@ def plain(subject: Checked) -> Any:
 
 
 def look(subject: Checked) -> Plan:
-    """The first pass, and the part of every op."""
+    """The first pass, and the part of every op; its calls are kept, as a check keeps them."""
     run = subject.running
-    return plan(run.module, run.inputs(), run.scenario, run.info, run.claims)
+    return plan(run.module, run.inputs(), run.scenario, run.info, run.claims, by=Taping)
 
 
 def check(subject: Checked, first: Plan | None = None) -> Any:

@@ -26,7 +26,7 @@ PACKAGE = Path(inspector.__file__).parent
 FOLDER = PACKAGE / "messages"
 OTHERS = [code for code in LANGUAGES if code != "en"]
 
-STORED = ("reason", "value", "held", "probe", "note", "title", "stage_of", "culprit", "equivalent", "figure")
+STORED = ("reason", "value", "held", "probe", "note", "title", "stage_of", "culprit", "equivalent", "figure", "inputs")
 """Sections of what others say in English and records keep."""
 
 VOCABULARY = {"section", "severity", "axis", "axis_meaning", "fact_meaning", *(f"role_{name}" for name in ROLES)}

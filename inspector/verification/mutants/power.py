@@ -7,7 +7,7 @@ check would tell, whatever rounding does on both sides.
 
 from __future__ import annotations
 
-__all__ = ["DETECTABLE", "effects", "looks_like", "power"]
+__all__ = ["DETECTABLE", "effects", "in_all", "looks_like", "power"]
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -46,6 +46,17 @@ def power(values: Values, dtype: torch.dtype, numbers: Collection[str] = ()) -> 
     told = {mutant.name for mutant in CATALOGUE if mutant.number and mutant.number in numbers}
     alive = tuple(name for name, kappa in found.items() if kappa < DETECTABLE and name not in told)
     return Mutants(len(found) - len(alive), len(found), alive)
+
+
+def in_all(found: Sequence[Mutants]) -> Mutants:
+    """What several checks of one stage tell together: only what none of them tells stays alive.
+
+    >>> in_all([Mutants(1, 3, ("a", "b")), Mutants(2, 3, ("b",))])
+    Mutants(killed=2, total=3, alive=('b',))
+    """
+    first = found[0]
+    alive = tuple(name for name in first.alive if all(name in one.alive for one in found))
+    return first._replace(killed=first.total - len(alive), alive=alive)
 
 
 def effects(values: Values, dtype: torch.dtype) -> dict[str, float]:
