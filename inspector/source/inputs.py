@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from inspector.errors import InspectorError, UsageError
 from inspector.records import Scenario
 from inspector.source.build import text_config
+from inspector.source.shrink import table
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +42,7 @@ def token_inputs(module: torch.nn.Module, config: Any, scenario: Scenario) -> di
         return _both_sides(module, config, scenario, names)
     ids, mask = _ids(config, scenario, scenario.past + scenario.seq), _mask(scenario)
     _pad(ids, mask, config)
+    ids = _in_columns(ids, config, scenario, "input_ids")
     if not scenario.past:
         return _tensors(module, names, input_ids=ids, attention_mask=mask, bbox=_places(ids))
     before, after = [row[: scenario.past] for row in ids], [row[scenario.past :] for row in ids]
@@ -70,6 +72,7 @@ def _both_sides(module: Any, config: Any, scenario: Scenario, names: tuple[str, 
     source, mask = _ids(config, scenario, length), _mask(scenario.resized(scenario.batch, length, 0))
     _pad(source, mask, config)
     target = _ids(config, scenario, scenario.past + scenario.seq, stream=1)
+    target = _in_columns(target, config, scenario, "decoder_input_ids")
     encoded = _tensors(module, names, input_ids=source, attention_mask=mask, bbox=_shares(source))
     if not scenario.past:
         return {**encoded, **_tensors(module, names, decoder_input_ids=target)}
@@ -86,6 +89,19 @@ def _ids(config: Any, scenario: Scenario, length: int, stream: int = 0) -> list[
     special = {0, 1, *_special(config), *_special(text)}
     random = Random(f"{scenario.seed}/{stream}")
     return [[_token(random, size, special) for _ in range(length)] for _ in range(scenario.batch)]
+
+
+def _in_columns(ids: list[list[int]], config: Any, scenario: Scenario, argument: str) -> list[list[Any]]:
+    """Several ids at each place, for a model that reads them so; the first is the one that is there."""
+    rows = [row for row in table()["columns"] if config.model_type in row["types"] and row["argument"] == argument]
+    if not rows:
+        return ids
+    count: Any = config
+    for key in rows[0]["count"].split("."):
+        count = getattr(count, key)
+    total = count + rows[0].get("more", 0)
+    others = [_ids(config, scenario, len(ids[0]), stream=1 + column) for column in range(1, total)]
+    return [[list(place) for place in zip(*columns, strict=True)] for columns in zip(ids, *others, strict=True)]
 
 
 def _token(random: Random, size: int, special: set[int]) -> int:
