@@ -7,6 +7,7 @@ __all__ = ["Lost", "answers"]
 import multiprocessing
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -96,12 +97,25 @@ def _close(asked: dict[Connection, _Asked], connection: Connection) -> None:
 def _answer(ask: Callable[[str], Iterable[Any]], name: str, answer: Connection) -> None:
     """What runs in the process. It prints nothing, works on one core, and has only so much memory."""
     _limit_memory()
+    _end_with_parent()
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         sys.stdout = sys.stderr = nowhere
         for said in ask(name):
             answer.send(said)
+
+
+def _end_with_parent() -> None:
+    """Nobody waits for an answer any more when whoever asked was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _limit_memory() -> None:
