@@ -35,7 +35,7 @@ class Extraction:
         for stage in self.graph.stages:
             if stage.layer is None or stage.layer in shown:
                 self.stages.setdefault(stage.layer, []).append(stage)
-        chosen = dict.fromkeys(op for stages in self.stages.values() for stage in stages for op in stage.ops)
+        chosen = self.graph.ops_around(stage for stages in self.stages.values() for stage in stages)
         self.views = Views(self.graph, AxisNames(self.graph, chosen))
         self.sizes = sizes_of(self.views.constants())
         self.readers = self._readers()
