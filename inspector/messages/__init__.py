@@ -94,7 +94,7 @@ def _again(text: str, sections: tuple[str, ...]) -> str:
 def _inner(name: str, value: str, sections: tuple[str, ...]) -> str:
     """What fills a place: a message of its own, or names with an "and" between."""
     return (
-        say("joint.names").join(_again(part, sections) for part in value.split(" and "))
+        say("joint.and").join(_again(part, sections) for part in value.split(" and "))
         if name == "names"
         else _again(value, sections)
     )

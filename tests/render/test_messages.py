@@ -240,3 +240,12 @@ def test_chinese_text_fits_the_width() -> None:
         assert max(map(cell_len, lines)) <= width
         assert "".join(lines).replace(" ", "") == plain(text).replace(" ", "")
         assert not any(part.startswith(tuple("，。）")) for part in lines)
+
+
+def test_a_line_may_end_behind_chinese_punctuation_between_english_names() -> None:
+    from rich.cells import cell_len
+
+    from inspector.render.layout import wrapped
+
+    lines = wrapped(line("残差流的宽度：gpt2 为 768，llama-3-8b（见下）为 4,096。"), 27, cell_len)
+    assert [plain(part) for part in lines] == ["残差流的宽度：gpt2 为 768，", "llama-3-8b（见下）为", "4,096。"]
