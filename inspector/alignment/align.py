@@ -128,7 +128,7 @@ def _watched(left: Left) -> Iterator[Match]:
     looks = [[part for part in side if part.path == "control.branch" and "mask.build" in part.feeds] for side in (a, b)]
     if makers[0] and len(makers[0]) == len(makers[1]) and len(looks[0]) != len(looks[1]):
         firsts = [(side[0], *look) for side, look in zip(makers, looks, strict=True)]
-        yield Match(firsts[0], firsts[1], "the same mask; Python reads it to choose a kernel", 0.9, "mask")
+        yield Match(firsts[0], firsts[1], "both make the mask, and Python reads it to choose a kernel", 0.9, "mask")
 
 
 def _same_part(left: Left) -> Iterator[Match]:

@@ -18,19 +18,19 @@ def scenario(
     attention: str,
     dtype: str | None,
     device: str | None,
-    pad: Padding,
+    pad: Padding | None,
     seed: int,
     weights: str | None,
     head: bool | None,
 ) -> Scenario:
-    """The run that the options of a verb describe. UsageError when there is none."""
+    """The run that the options of a verb describe. UsageError when there is none. pad: left unless somebody chose."""
     return Scenario(
         batch=at_least(1, batch=batch),
         seq=at_least(1, seq=seq),
         past=at_least(0, past=past),
         attention=attention,
         dtype=str(dtype or "bfloat16").removeprefix("torch."),
-        padding=pad,
+        padding=pad or "left",
         seed=_whole("seed", seed),
         head=head,
         **_numbers(weights, str(device) if device else None),

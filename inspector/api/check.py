@@ -153,6 +153,10 @@ def check(
             f"a model is held against one lock, but got {len(locks)} locks",
             hint="leave the model out, or name one lock",
         )
+    if model is None and inputs is not None:
+        raise UsageError(
+            "the config in a lock makes its own inputs", hint="leave inputs away, or name the model's code"
+        )
     if update and not all(isinstance(one, (str, os.PathLike)) for one in locks):
         raise UsageError("a lock that is in no file cannot be updated", hint="give its file")
     seq = None if seq is None else at_least(1, seq=seq)

@@ -79,7 +79,7 @@ def facts(
     attention: str = "eager",
     dtype: str | None = None,
     device: str | None = None,
-    pad: Padding = "left",
+    pad: Padding | None = None,
     seed: int = 0,
     weights: str | None = None,
     head: bool | None = None,

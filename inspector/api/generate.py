@@ -123,8 +123,7 @@ def generated(
 def _settled(scenario: Scenario, prompt: Sequence[Sequence[int]] | None) -> Scenario:
     if scenario.past:
         raise UsageError("generation starts from a prompt", hint="leave --past away; --seq is the prompt's length")
-    device = "cpu" if scenario.device == "meta" else scenario.device
-    scenario = replace(scenario, device=device, padding="none")
+    scenario = replace(scenario, padding="none")
     return scenario if prompt is None else replace(scenario, batch=1, seq=len(prompt[0]))
 
 

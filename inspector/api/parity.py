@@ -178,7 +178,7 @@ def parity(
     attention: str = "eager",
     dtype: str = "float32",
     device: str = "cpu",
-    pad: Padding = "left",
+    pad: Padding | None = None,
     seed: int = 0,
     weights: str | None = None,
     head: bool | None = None,

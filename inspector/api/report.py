@@ -99,13 +99,14 @@ class Report(Result):
 
 def report(
     *models: Any,
+    inputs: Any = None,
     batch: int = 2,
     seq: int = 16,
     past: int = 0,
     attention: str | Sequence[str] = "eager",
     dtype: str | None = None,
     device: str | None = None,
-    pad: Padding = "left",
+    pad: Padding | None = None,
     seed: int = 0,
     weights: str | None = None,
     head: bool | None = None,
@@ -123,14 +124,18 @@ def report(
 
     models: what `shapes` takes, or saved graphs and locks. One model alone is shown part by part; with several kinds of
         `attention`, once for each.
+    inputs: what models that are code read, as for `shapes`; all of them read the same.
     parity: check each model stage by stage too, on numbers: a small twin of one that does not fit into memory. What is
         only a saved graph cannot be run, which is said.
     flavor, max_bytes: of the Markdown: "github", "hf" or "plain", and its size: what is alike is left out first.
     The other options are those of `shapes`, for all models alike.
     """
     from inspector.reporting.report_material import material
+    from inspector.source.resolve import names_code
 
     kinds = _kinds(attention, len(models))
+    if inputs is not None and not any(map(names_code, models)):
+        raise UsageError("no model here is code, and each makes its own inputs", hint="leave inputs away")
     asked = scenario(
         batch=batch,
         seq=seq,
@@ -145,19 +150,24 @@ def report(
     )
     ask = {"weights": weights or "none", "stored": trace_cache, "progress": progress}
     wanted = [(model, replace(asked, attention=kind)) for kind in kinds for model in models]
-    seen = [_seen(model, run, ask) for model, run in wanted]
-    checked = [_checked(model, run, progress) for model, run in wanted] if parity else None
+    given = [inputs if names_code(model) else None for model, _ in wanted]
+    seen = [_seen(model, run, {**ask, "inputs": read}) for (model, run), read in zip(wanted, given, strict=True)]
+    checked = None
+    if parity:
+        checked = [_checked(model, run, progress, read) for (model, run), read in zip(wanted, given, strict=True)]
     return Report(material(seen, checked), flavor, max_bytes)
 
 
-def _checked(model: Any, run: Scenario, progress: Progress | None, *, twin: bool = False) -> Checked | None:
+def _checked(
+    model: Any, run: Scenario, progress: Progress | None, inputs: Any = None, *, twin: bool = False
+) -> Checked | None:
     """What came of checking a model stage by stage; None where there is a graph alone, and nothing to run."""
     if _is_saved(model):
         return None
     from inspector.api.parity import Parity
     from inspector.api.parity import parity as check
 
-    found = check(model, attention=run.attention, head=run.head, seed=run.seed, twin=twin, progress=progress)
+    found = check(model, inputs, attention=run.attention, head=run.head, seed=run.seed, twin=twin, progress=progress)
     assert isinstance(found, Parity)
     return found.report
 

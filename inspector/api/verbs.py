@@ -58,7 +58,7 @@ def shapes(  # type: ignore[misc]  # the options are named here, once
     attention: str | Sequence[str] = "eager",
     dtype: str | None = None,
     device: str | None = None,
-    pad: Padding = "left",
+    pad: Padding | None = None,
     seed: int = 0,
     weights: str | None = None,
     head: bool | None = None,
@@ -96,6 +96,8 @@ def shapes(  # type: ignore[misc]  # the options are named here, once
     kinds = _kinds(attention)
     if explain and len(kinds) > 1:
         raise UsageError("one run is explained at a time", hint=f"use --attention {kinds[0]} or --attention {kinds[1]}")
+    if explain:
+        _alone("explain", {"ops": ops})
     writes = generate is not None
     asked = scenario(
         batch=batch,
@@ -111,8 +113,9 @@ def shapes(  # type: ignore[misc]  # the options are named here, once
     )
     layer = layer if layer is None else at_least(0, layer=layer)
     if generate is not None:
-        others = {"ops": ops, "layer": layer is not None, "role": role, "section": section, "explain": explain}
-        _alone("generate", {**others, "past": past, "attention": kinds[1:]})
+        rows = {"ops": ops, "layer": layer is not None, "role": role, "section": section, "explain": explain}
+        run = {"past": past, "attention": kinds[1:], "pad": pad not in (None, "none"), "device meta": device == "meta"}
+        _alone("generate", {**rows, **run})
         return generated(model, inputs, asked, generate, text=text, weights=weights, twin=twin, progress=progress)
     if text is not None:
         raise UsageError("a text is continued, not only read", hint="give --generate N with it")
@@ -142,7 +145,7 @@ def models() -> Models:
 
 
 def _alone(name: str, others: dict[str, Any]) -> None:
-    """An answer of another kind has no such rows to choose from."""
+    """What an answer of another kind does not have is refused, not passed over."""
     foreign = [f"--{other}" for other, value in others.items() if value]
     if foreign:
         raise UsageError(f"--{name} does not go with {', '.join(foreign)}", hint=f"leave {' and '.join(foreign)} away")

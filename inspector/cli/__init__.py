@@ -9,6 +9,7 @@ __all__ = ["cli", "main"]
 
 import sys
 from collections.abc import Sequence
+from copy import copy
 from importlib import import_module
 from typing import NoReturn
 
@@ -16,6 +17,7 @@ import click
 
 from inspector import __version__
 from inspector.cli.door import guarded
+from inspector.cli.output import apart
 
 COMMANDS = {
     "shapes": "Name every op of a model's forward pass and print its shapes.",
@@ -42,7 +44,9 @@ class Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if super().get_command(ctx, cmd_name) is None:
             return None
-        command: click.Command = import_module(f"inspector.cli.{cmd_name}").command
+        command: click.Command = copy(import_module(f"inspector.cli.{cmd_name}").command)
+        if command.callback is not None:
+            command.callback = apart(command.callback)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inspector.cli.diff import SEVERITIES
-from inspector.cli.options import output_options
+from inspector.cli.options import input_option, output_options
 from inspector.cli.output import Output, emit, spoken_here
 from inspector.cli.progress import Progress
 from inspector.cli.summary import SummaryFile, step_summary_option
@@ -49,6 +49,7 @@ Of several locks the highest.
 @click.option("--device", help="cpu, cuda, ...  [default: meta, which has shapes but no numbers]")
 @click.option("--no-trace-cache", "trace_cache", flag_value=False, default=True, help="Run even if a run is stored.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing on the way.")
+@input_option
 @output_options
 def command(
     names: tuple[str, ...],
@@ -98,4 +99,4 @@ def _checked(locks: list[str], model: str | None, **ask: Any) -> Check:
     """All locks, each with its answer or with what prevents one."""
     from inspector.api.check import check
 
-    return check(locks[0], model, **ask) if model is not None else check(locks, **ask)
+    return check(locks if model is None else locks[0], model, **ask)

@@ -139,11 +139,10 @@ def _sizes(batch: int, seq: int) -> tuple[Decorator[Any], ...]:
 
 def _numbers(weights: str) -> tuple[Decorator[Any], ...]:
     return (
-        _option(
+        click.option(
             "--pad",
             type=click.Choice(["none", "left", "right"]),
-            default="left",
-            help="Side on which one sequence is padded; without padding some ops never run.",
+            help="Side on which one sequence is padded; without padding some ops never run.  [default: left]",
         ),
         click.option("--weights", metavar="random|checkpoint|FOLDER", help=weights),
         _size("--seed", type=int, default=0, help="Seed of random weights and inputs."),

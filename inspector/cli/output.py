@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["Output", "emit", "spoken_here", "write"]
+__all__ = ["Output", "apart", "emit", "spoken_here", "write"]
 
 import os
 import shutil
 import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -34,10 +38,33 @@ class Output:
         return self.file not in (None, "-")
 
 
+_STDOUT: ContextVar[TextIO | None] = ContextVar("standard output")
+"""The real one, while `sys.stdout` is another."""
+
+
+def apart(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`command` with the answer alone on standard output: what a model's own code prints goes to standard error."""
+
+    @wraps(command)
+    def run(*args: Any, **options: Any) -> Any:
+        before = _STDOUT.set(sys.stdout)
+        try:
+            with redirect_stdout(sys.stderr):
+                return command(*args, **options)
+        finally:
+            _STDOUT.reset(before)
+
+    return run
+
+
+def _stdout() -> TextIO | None:
+    return _STDOUT.get(sys.stdout)
+
+
 def emit(result: Result, output: Output) -> None:
     """Print the result as the user asked."""
     if output.format == "text":
-        encoding = "utf-8" if output.to_file else getattr(sys.stdout, "encoding", None) or "utf-8"
+        encoding = "utf-8" if output.to_file else getattr(_stdout(), "encoding", None) or "utf-8"
         write(_text(result, output, encoding), output, encoding)
     else:
         said = {"lang": spoken_here()} if output.format in _SAID else {}
@@ -68,7 +95,8 @@ def write(text: str, output: Output, encoding: str = "utf-8") -> None:
 
 
 def _text(result: Result, output: Output, encoding: str) -> str:
-    terminal = not output.to_file and sys.stdout is not None and sys.stdout.isatty()
+    stdout = _stdout()
+    terminal = not output.to_file and stdout is not None and stdout.isatty()
     color = _color(output.color, terminal)
     if not (terminal or color or output.width):
         return result.to_text(encoding=encoding, lang=spoken_here())
@@ -88,12 +116,13 @@ def _color(choice: str, terminal: bool) -> bool:
 
 
 def _write_stdout(data: bytes) -> None:
-    if sys.stdout is None:
+    stdout = _stdout()
+    if stdout is None:
         raise OSError("it is closed")
     try:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        stdout.flush()
+        stdout.buffer.write(data)
+        stdout.buffer.flush()
     except BrokenPipeError:
         # `| head` has read enough. Python flushes once more when it exits: let that go nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inspector.cli.options import output_options, run_options
+from inspector.cli.options import input_option, output_options, run_options
 from inspector.cli.output import Output, emit, spoken_here, write
 from inspector.cli.progress import Progress
 from inspector.cli.summary import SummaryFile, step_summary_option
@@ -53,6 +53,7 @@ With --output-dir: report.md, report.html, report.json and pictures/*.svg.
 @click.option("--all", "every", is_flag=True, help="The gallery, instead of MODEL; DIR is reports.")
 @click.option("--check", is_flag=True, help="With --all: only compare, byte for byte.")
 @step_summary_option
+@input_option
 @run_options
 @output_options
 def command(

@@ -26,14 +26,16 @@ _MOVED = "only data movement, and the same shape at the end"
 _PRODUCT = "the same product: the same axes of the same operands are summed"
 _FACTOR = "the same factor"
 _TABLE = "computed without weights, and read in the same way"
+_UNREAD = "nothing reads it"
 
 BY_ROLE: tuple[tuple[Callable[[str], bool], str], ...] = (
     (lambda role: role.endswith("_proj") or role in ("lm_head", "pooler", "router"), _STORED),
     (lambda role: role.endswith("norm"), _NORM),
     (lambda role: role.endswith("activation") or role == "softcap", _FUNCTION),
-    (lambda role: role in ("scores", "weighted_sum"), _PRODUCT),
+    (lambda role: role in ("scores", "weighted_sum", "expert_up", "expert_gate", "expert_down"), _PRODUCT),
     (lambda role: role == "scale", _FACTOR),
     (lambda role: role in ("ids", "build", "rope_table", "alibi", "sinusoid", "segment"), _TABLE),
+    (lambda role: role == "unused", _UNREAD),
     (lambda _: True, _MOVED),
 )
 

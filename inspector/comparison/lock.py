@@ -109,8 +109,8 @@ _Uses = tuple[_Use, ...]
 class _Run:
     """One side of the rows: its nodes by the ids that rows use, and where their inputs come from."""
 
-    def __init__(self, record: GraphRecord, rows: dict[str, str]) -> None:
-        """rows: id of a part -> id of its row, where that row is told to be no other function."""
+    def __init__(self, record: GraphRecord, rows: dict[str, Row]) -> None:
+        """rows: id of a part -> its row, where that row is told to be no other function."""
         self._record, self._rows = record, rows
         self.nodes = _by_part(record)
         self._parts = {node.id: part for part, node in self.nodes.items()}
@@ -124,8 +124,20 @@ class _Run:
             row = self._rows.get(self._parts[edge.source])
             if row is None:
                 return None
-            known[f"input.{edge.input}"] = f"{row}#{edge.output}" if edge.output else row
+            known[f"input.{edge.input}"] = _output(row, self._record.node(edge.source), edge.output)
         return tuple(_uses(node.calls, known))
+
+
+def _output(row: Row, node: GraphNode, index: int) -> str:
+    """Which output of a stage: by its number; where the stage is written otherwise, by its shape and format.
+
+    Another spelling may hand on more than it did, as a mask of the tokens that no expert takes, and that shifts the
+    numbers. Which of two outputs of one shape and format is read is then not told apart.
+    """
+    if row.status != "re-expressed":
+        return f"{row.id}#{index}" if index else row.id
+    view = node.outputs[index]
+    return f"{row.id}#{view.symbolic} {view.dtype}"
 
 
 def _by_part(record: GraphRecord) -> dict[str, GraphNode]:
@@ -160,7 +172,7 @@ def _differing_nodes(found: Comparison, then: GraphRecord, now: GraphRecord) -> 
     """Stages that are the same by all rules, and yet read something else, or are called in another way."""
     alike = [row for row in found.rows if row.status in ("same", "renamed", "re-expressed")]
     one, two = (
-        _Run(record, {part.id: row.id for row in alike for part in getattr(row, side)})
+        _Run(record, {part.id: row for row in alike for part in getattr(row, side)})
         for record, side in ((then, "a"), (now, "b"))
     )
     called = {row.id: row.parts[0].name for row in alike}
@@ -217,12 +229,18 @@ def _differing(row: Row, found: Comparison, uses: tuple[_Uses, _Uses], called: d
 
 def _said(use: _Use, called: dict[str, str], *, wiring: bool) -> str:
     """What a call reads, or how it is called."""
-    sources = [(name, called.get(source, source)) for name, source in use.sources]
+    sources = [(name, _called(source, called)) for name, source in use.sources]
     if wiring:
         return ", ".join(sorted(source for _, source in sources)) or "nothing"
     arguments = [f"{name}: {source}" if name else source for name, source in sources]
     arguments += [f"{name}={text(value)}" for name, value in use.attributes]
     return f"{use.name}({', '.join(arguments)})"
+
+
+def _called(source: str, called: dict[str, str]) -> str:
+    """A row's part in place of its id: `moe.dispatch#2`."""
+    row, mark, output = source.partition("#")
+    return f"{called.get(row, row)}{mark}{output}"
 
 
 def _finding(

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from inspector.alignment.parts import Part, Scope, Side
 from inspector.comparison.maths import deciding
-from inspector.comparison.sides import STEM, letters, sizes_of
+from inspector.comparison.sides import STEM, leading, letters, sizes_of
 from inspector.errors import InspectorError
 from inspector.stage_graph.record import GraphNode, GraphRecord
 
@@ -57,6 +57,7 @@ def _part(record: GraphRecord, node: GraphNode, sizes: dict[str, tuple[int, ...]
     computing = [call for call in live if call.kind not in ("plumb", "view")]
     maths = deciding(node.path, node.attributes, ((call.name, call.attributes) for call in computing), sizes)
     apart = node.role in _NORMS and not node.attributes  # only makes the weight of a norm ready
+    outputs = leading(node.outputs)
     return Part(
         id=f"{node.span.replace(':', '/') or 'model'}.{node.name}",
         path=node.path,
@@ -66,8 +67,8 @@ def _part(record: GraphRecord, node: GraphNode, sizes: dict[str, tuple[int, ...]
         module=".".join("{}" if piece.isdigit() and node.layers else piece for piece in node.module.split(".")),
         maths=maths,
         spelling=" ".join(call.name for call in computing),
-        shapes=tuple(letters(view.dims, sizes) for view in node.outputs),
-        printed=tuple(view.symbolic for view in node.outputs),
+        shapes=tuple(letters(view.dims, sizes) for view in outputs),
+        printed=tuple(view.symbolic for view in outputs),
         weights=tuple(letters(view.dims, sizes) for view in node.weights),
         feeds=tuple(sorted({record.node(edge.source).name for edge in record.incoming.get(node.id, ())})),
         readers=tuple(sorted({record.node(edge.target).name for edge in record.outgoing.get(node.id, ())})),

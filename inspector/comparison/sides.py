@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["STEM", "letters", "side_of", "sizes_of"]
+__all__ = ["STEM", "leading", "letters", "side_of", "sizes_of"]
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -13,7 +13,7 @@ from inspector.fact_sheet.recorded import graph_facts
 from inspector.fact_sheet.scene import Scene
 from inspector.records import Trace
 from inspector.stage_graph import AxisNames, Block, FoldedGraph, Stage
-from inspector.stage_graph.tensors import Dim, Views
+from inspector.stage_graph.tensors import Dim, TensorView, Views
 
 STEM = frozenset({"embedding", "positions", "mask", "control"})
 
@@ -35,7 +35,7 @@ class Extraction:
         for stage in self.graph.stages:
             if stage.layer is None or stage.layer in shown:
                 self.stages.setdefault(stage.layer, []).append(stage)
-        chosen = dict.fromkeys(op for stages in self.stages.values() for stage in stages for op in stage.ops)
+        chosen = self.graph.ops_around(stage for stages in self.stages.values() for stage in stages)
         self.views = Views(self.graph, AxisNames(self.graph, chosen))
         self.sizes = sizes_of(self.views.constants())
         self.readers = self._readers()
@@ -68,7 +68,7 @@ class Extraction:
         )
 
     def _part(self, stage: Stage, kind: Block | None) -> Part:
-        outputs = self.views.outputs(stage.outputs)
+        outputs = leading(self.views.outputs(stage.outputs))
         weights = [value for value in stage.parameters if self.trace.values[value].kind == "parameter"]
         layers, maths = kind.span if kind else "", maths_of(self.graph, stage, self.sizes)
         return Part(
@@ -117,6 +117,11 @@ class Extraction:
                     if maker is not None:
                         names.setdefault(maker, set()).add(stage.name)
         return {maker: tuple(sorted(found)) for maker, found in names.items()}
+
+
+def leading(outputs: Iterable[TensorView]) -> list[TensorView]:
+    """The outputs of a stage, numbers first: counts and masks that it makes beside them are not what it hands on."""
+    return sorted(outputs, key=lambda view: not view.dtype.startswith(("float", "bfloat")))
 
 
 def letters(dims: Iterable[Dim], sizes: dict[str, tuple[int, ...]]) -> tuple[str, ...]:

@@ -86,9 +86,18 @@ def _again(text: str, sections: tuple[str, ...]) -> str:
     for section in sections:
         for key, pattern in _patterns(section):
             if found := pattern.fullmatch(text):
-                inner = {name: _again(value, sections) for name, value in found.groupdict().items()}
+                inner = {name: _inner(name, value, sections) for name, value in found.groupdict().items()}
                 return str(messages(language())[section][key]).format(**inner)
     return text
+
+
+def _inner(name: str, value: str, sections: tuple[str, ...]) -> str:
+    """What fills a place: a message of its own, or names with an "and" between."""
+    return (
+        say("joint.and").join(_again(part, sections) for part in value.split(" and "))
+        if name == "names"
+        else _again(value, sections)
+    )
 
 
 @cache

@@ -42,26 +42,9 @@ __all__ = [
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from inspector.messages import say
-
-
-class Span(NamedTuple):
-    """A piece of text with the name of its style."""
-
-    text: str
-    style: str = ""
-
-
-class Line(tuple[Span, ...]):
-    """Spans that are read as one line."""
-
-    __slots__ = ()
-
-
-class Cell(tuple[Line, ...]):
-    """Lines of one cell: stacked where there is room, else joined with commas."""
-
-    __slots__ = ()
+from inspector.render.drawings import Drawing, Figure, Figures, Shape
+from inspector.render.strips import Box, Fold, Lane, Mark, Rows, Strip
+from inspector.render.text import Cell, Line, Span, cell, line, plain
 
 
 class Column(NamedTuple):
@@ -142,103 +125,6 @@ class Ladder(NamedTuple):
     groups: tuple[tuple[Line, tuple[Rung, ...]], ...]
 
 
-class Box(NamedTuple):
-    """One stage in a row. name: what the model calls it. said: what it computes. lane: "q", "k", "v", "" for all.
-
-    facts: label and value, shown on demand. idle: it hands on what it got. style: the status it is painted in.
-    """
-
-    name: str
-    said: str
-    shape: Line
-    lane: str = ""
-    idle: bool = False
-    facts: tuple[tuple[str, Cell], ...] = ()
-    style: str = ""
-
-
-class Lane(NamedTuple):
-    """What one model has in one row. track: what runs through the row: "one" line, "lanes" (three) or nothing.
-
-    skip: what the residual line does here: "start", "pass", "end". fan: where the lanes part ("top"), and join
-    ("bottom").
-    """
-
-    boxes: tuple[Box, ...]
-    track: str = ""
-    skip: str = ""
-    fan: str = ""
-
-
-class Mark(NamedTuple):
-    """How two neighbours of a row relate. said: what changed. link: id of the row where what moved is found again."""
-
-    sign: str
-    status: str
-    said: tuple[str, ...] = ()
-    link: str = ""
-    why: str = ""
-
-
-class Strip(NamedTuple):
-    """One row: a part of the architecture, one lane for each model, the marks between them. quiet: all alike."""
-
-    id: str
-    part: str
-    meaning: str
-    lanes: tuple[Lane, ...]
-    marks: tuple[tuple[Mark, ...], ...]
-    quiet: bool
-
-
-class Fold(NamedTuple):
-    """Rows, and folds inside, under one heading. tracks: of each model, for what runs past when it is closed."""
-
-    title: str
-    said: str
-    items: tuple[Strip | Fold, ...]
-    tracks: tuple[Lane, ...] = ()
-
-
-class Rows(NamedTuple):
-    """Models side by side, one row for each part of their architecture."""
-
-    names: tuple[str, ...]
-    folds: tuple[Fold, ...]
-
-
-class Shape(NamedTuple):
-    """A piece of a drawing. kind, and what SVG calls its numbers; fill, stroke: names of colours; text: of a label."""
-
-    kind: Literal["rect", "path", "line", "circle", "text"]
-    at: tuple[tuple[str, float | str], ...]
-    fill: str = ""
-    stroke: str = ""
-    text: str = ""
-
-
-class Drawing(NamedTuple):
-    width: float
-    height: float
-    shapes: tuple[Shape, ...]
-
-
-class Figure(NamedTuple):
-    """A picture: title and description say in words what it shows. name: of its file, unique in the document."""
-
-    name: str
-    title: str
-    description: str
-    drawing: Drawing
-
-
-class Figures(NamedTuple):
-    """Pictures that answer one question, one for each model."""
-
-    caption: Line
-    figures: tuple[Figure, ...]
-
-
 class Diagram(NamedTuple):
     """A Mermaid diagram, for formats that draw one."""
 
@@ -248,36 +134,6 @@ class Diagram(NamedTuple):
 
 Block = Heading | Paragraph | Note | Pairs | Table | Details | Ladder | Rows | Figures | Diagram
 Document = tuple[Block, ...]
-
-
-def line(*parts: str | Span) -> Line:
-    """A line of plain texts and styled spans.
-
-    >>> plain(line("(", Span("B", "B"), ", 768)"))
-    '(B, 768)'
-    """
-    return Line(Span(part) if isinstance(part, str) else part for part in parts)
-
-
-def cell(*lines: str | Span | Line) -> Cell:
-    """A cell of the given lines; empty texts are left out.
-
-    >>> len(cell("one", "two")), len(cell(""))
-    (2, 0)
-    """
-    made = (part if isinstance(part, Line) else line(part) for part in lines)
-    return Cell(part for part in made if plain(part))
-
-
-def plain(text: Line | Cell, joint: str | None = None) -> str:
-    """The text without its styles.
-
-    >>> plain(cell("(B, S)", "(B, 1)"))
-    '(B, S), (B, 1)'
-    """
-    if isinstance(text, Cell):
-        return (say("joint.item") if joint is None else joint).join(map(plain, text))
-    return "".join(span.text for span in text)
 
 
 Part = TypeVar("Part")

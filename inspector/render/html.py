@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from inspector.axes import AXES
 from inspector.messages import LANGUAGES, language, say
 from inspector.render.document import Block, Column, Document, Heading, mapped, plain
 from inspector.render.escape import visible
@@ -95,6 +96,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["axes"] = AXES
     environment.globals["kind"] = lambda block: type(block).__name__
     environment.globals["drawn"] = drawn
     environment.globals["plain"] = plain

@@ -16,7 +16,10 @@ Measure = Callable[[str], int]
 # A line breaks after a space and around a Chinese character, with the punctuation that belongs to it; a name that does
 # not fit, after a dot, a slash or an underscore; a word, anywhere.
 _CHINESE = "\u2e80-\u2fff\u3040-\u9fff"
-_NAME = re.compile(rf"[（“]*[{_CHINESE}][，。；：、！？）”]* *|[^ {_CHINESE}]* +|[^ {_CHINESE}]+")
+_OPEN, _CLOSE = "（“", "，。；：、！？）”"
+_NAME = re.compile(
+    rf"[{_OPEN}]*(?:[{_CHINESE}]|[^ {_CHINESE}{_OPEN}{_CLOSE}]+)[{_CLOSE}]* *| +|[{_CLOSE}]+ *|[{_OPEN}]+"
+)
 _PART = re.compile(r"[^./_]*[./_ ]+|[^./_ ]+")
 
 

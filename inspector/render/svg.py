@@ -8,7 +8,9 @@ from __future__ import annotations
 
 __all__ = ["COLOURS", "Theme", "inline", "svg"]
 
+from collections.abc import Sequence
 from html import escape
+from itertools import groupby
 from typing import Literal
 
 from inspector.render.document import Figure, Shape
@@ -58,28 +60,56 @@ def svg(figure: Figure, theme: Theme) -> str:
 
 
 def inline(figure: Figure) -> str:
-    """The picture inside a page: light colours as attributes, and classes by which the page's theme repaints it."""
-    return f"{_head(figure)}{''.join(_shape(shape) for shape in figure.drawing.shapes)}</svg>"
+    """The picture inside a page, in its font: classes, by which the theme of the page paints it."""
+    runs = (list(run) for _, run in groupby(figure.drawing.shapes, _looks))
+    return f"{_head(figure)}{''.join(map(_run, runs))}</svg>"
 
 
 def _head(figure: Figure, more: str = "", margin: int = 1) -> str:
     width, height = (_number(side + 2 * margin) for side in figure.drawing[:2])
     box = f'viewBox="-{margin} -{margin} {width} {height}" role="img"'
-    lead = " ".join(filter(None, ("<svg", more, box)))
+    font = f'font-family="{_FONT}"' if more else ""
+    lead = " ".join(filter(None, ("<svg", more, box, font)))
     title, description = _text(figure.title), _text(figure.description)
-    return f'{lead} font-family="{_FONT}" font-size="11">\n<title>{title}</title>\n<desc>{description}</desc>\n'
+    return f'{lead} font-size="11">\n<title>{title}</title>\n<desc>{description}</desc>\n'
 
 
-def _shape(shape: Shape, theme: Theme | None = None) -> str:
-    """One element. On a page colours come from classes: of the attributes only what must be seen without them."""
-    fill = shape.fill or ("none" if shape.kind in ("path", "circle", "line") else "ink")
-    if theme is None:
-        paint = _classes(shape) + (' fill="none"' if fill == "none" else "")
-    else:
-        paint = _paint("fill", fill, theme) + (_paint("stroke", shape.stroke, theme) if shape.stroke else "")
-    numbers = "".join(f' {name}="{_number(value)}"' for name, value in shape.at)
+def _shape(shape: Shape, theme: Theme) -> str:
+    """One element of a file: all that is to be seen is in its attributes."""
+    paint = _paint("fill", _fill(shape), theme) + (_paint("stroke", shape.stroke, theme) if shape.stroke else "")
+    return _element(shape, paint + "".join(f' {name}="{_number(value)}"' for name, value in shape.at))
+
+
+_PLACED = frozenset("x y cx cy d x1 x2 y1 y2 width height".split())
+"""Where an element stands and how large it is: what elements that look alike do not share."""
+
+
+def _run(run: Sequence[Shape]) -> str:
+    """Elements that look alike, one after the other: how they look is said once."""
+    looks = _looks(run[0])
+    if len(run) == 1:
+        return _element(run[0], looks[1] + _places(run[0]))
+    return f"<g{looks[1]}>{''.join(_element(shape, _places(shape)) for shape in run)}</g>"
+
+
+def _looks(shape: Shape) -> tuple[str, str]:
+    """The kind of an element and its attributes, but for its place; a line is one unit wide unless told otherwise."""
+    said = [(name, value) for name, value in shape.at if name not in _PLACED and (name, value) != ("stroke-width", 1)]
+    bare = ' fill="none"' if _fill(shape) == "none" else ""
+    return shape.kind, _classes(shape) + bare + "".join(f' {name}="{_number(value)}"' for name, value in said)
+
+
+def _places(shape: Shape) -> str:
+    return "".join(f' {name}="{_number(value)}"' for name, value in shape.at if name in _PLACED)
+
+
+def _element(shape: Shape, attributes: str) -> str:
     inside = f">{_text(shape.text)}</text>" if shape.kind == "text" else "/>"
-    return f"<{shape.kind}{paint}{numbers}{inside}"
+    return f"<{shape.kind}{attributes}{inside}"
+
+
+def _fill(shape: Shape) -> str:
+    return shape.fill or ("none" if shape.kind in ("path", "circle", "line") else "ink")
 
 
 def _classes(shape: Shape) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["document", "envelope", "products", "records", "sentence"]
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from inspector.axes import AXES
@@ -40,7 +40,17 @@ def products(table: ShapeTable) -> tuple[ShapeRow, ...]:
 def document(table: ShapeTable) -> Document:
     """What `--explain` prints."""
     rows = products(table)
-    return (*header([table]), *_words(rows), _table(table, rows), *_end(table, rows))
+    return (*header([_introducing(table, rows)]), *_words(rows), _table(table, rows), *_end(table, rows))
+
+
+def _introducing(table: ShapeTable, rows: Sequence[ShapeRow]) -> ShapeTable:
+    """A kernel's signature tells value heads from others where both have one size, and so must the legend of axes."""
+    said = {axis for row in rows if row.signature for axes in row.signature.inputs for axis in axes}
+    sizes = dict(table.axes)
+    if "Kv" not in said or "Kv" in sizes or "K" not in sizes:
+        return table
+    sizes["Kv"] = sizes["K"]
+    return replace(table, axes=tuple((letter, sizes[letter]) for letter in AXES if letter in sizes))
 
 
 def sentence(row: ShapeRow) -> str:

@@ -116,7 +116,7 @@ def _verdict(fact: Fact) -> Cell:
         other = f": {_value(fact.claim[1])}" if fact.agrees is False and fact.claim else ""
         return cell(line(Span(f"{say('facts.CONFLICT')}{other}", "warning")))
     said = say("facts.agrees") if fact.agrees else f"({_value(fact.claim[1])})" if fact.claim else ""
-    return cell(line(Span(", ".join(filter(None, (said, say("facts.probed") if fact.probed else ""))), "muted")))
+    return cell(line(Span(words.listed(filter(None, (said, say("facts.probed") if fact.probed else ""))), "muted")))
 
 
 def text(fact: Fact | GraphFact) -> str:

@@ -58,7 +58,7 @@ def blocks(trouble: Trouble) -> Iterator[Block]:
 
 
 def _pairs(row: Row) -> Iterator[tuple[str, Cell]]:
-    yield say("failure.what is wrong"), cell(again(row.culprit, "culprit", "note"))
+    yield say("failure.what is wrong"), cell(again(row.culprit, "culprit", "note", "stage_of"))
     yield (
         say("failure.required"),
         cell(*(f"{one.name} {_value(one.claimed)} ({one.where})" for one in row.attributes if one.differs)),

@@ -56,6 +56,10 @@ def _parts(entries: Sequence[Entry]) -> list[Part]:
     return parts
 
 
+_ASIDE = CATCH_ALL | {"mask", "positions"}
+"""Sections that nothing else belongs to: an op without a part is no layout and builds no mask."""
+
+
 def _open(parts: Sequence[Part], row: ShapeRow) -> Part | None:
     """The part this row belongs to. Before and after the blocks, a section is not opened twice."""
     here = list(takewhile(lambda part: (part.block, part.layers) == (row.block, row.layers), reversed(parts)))
@@ -63,7 +67,7 @@ def _open(parts: Sequence[Part], row: ShapeRow) -> Part | None:
         return None
     # A cast or an unknown op between two steps of attention must not tear attention apart.
     if row.section in ("", UNKNOWN) or (row.section in CATCH_ALL and row.block is not None):
-        return here[0]
+        return here[0] if here[0].section not in _ASIDE or here[0].section == row.section else None
     return next((part for part in here if part.section == row.section and (part is here[0] or row.block is None)), None)
 
 

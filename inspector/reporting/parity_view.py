@@ -52,7 +52,7 @@ def _blocks(report: Report, every: bool, strict: bool) -> Iterator[Block]:
     if every:
         yield Details(line(say("parity.every stage")), (_table(report.rows),))
     yield from (Note(line(finding)) for finding in _first(report.findings))
-    yield from (Note(line(again(note, "note", "culprit"))) for note in report.notes)
+    yield from (Note(line(again(note, "note", "culprit", "stage_of"))) for note in report.notes)
 
 
 def _style(report: Report, strict: bool) -> str:
@@ -142,7 +142,7 @@ def _open(report: Report) -> Iterator[Block]:
             cell(fold.name),
             cell(fold.layers),
             cell(fold.rows[0].verdict),
-            cell(again(fold.rows[0].culprit, "culprit", "note")),
+            cell(again(fold.rows[0].culprit, "culprit", "note", "stage_of")),
         )
         for fold in folded(report.rows)
         if fold.rows[0].verdict in ("undetermined", "unclaimed", "unchecked")

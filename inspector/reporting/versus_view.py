@@ -49,7 +49,9 @@ def document(reports: Sequence[AgainstReport], titles: Sequence[str], *, every: 
 def _blocks(report: AgainstReport, title: str, *, every: bool) -> Iterator[Block]:
     style = {"pass": "good", "fail": "warning"}.get(report.verdict, "caution")
     yield Heading(1, line(again(title, "title")))
-    yield Paragraph(line(Span(say("versus.answer", answer=again(report.sentence, "culprit", "note")), style)))
+    yield Paragraph(
+        line(Span(say("versus.answer", answer=again(report.sentence, "culprit", "note", "stage_of")), style))
+    )
     yield Pairs(tuple(_figures(report)))
     for row in report.failures[:_SHOWN]:
         yield Heading(2, line(Span(words.stage(row.where), "warning")))
@@ -82,7 +84,7 @@ def _figures(report: AgainstReport) -> Iterator[tuple[str, Cell]]:
 
 
 def _trouble(row: AgainstRow) -> Iterator[tuple[str, Cell]]:
-    yield say("versus.what differs"), cell(again(row.culprit, "culprit", "note"))
+    yield say("versus.what differs"), cell(again(row.culprit, "culprit", "note", "stage_of"))
     for side, parts in (("A", row.a), ("B", row.b)):
         yield (
             side,
@@ -100,7 +102,7 @@ def _trouble(row: AgainstRow) -> Iterator[tuple[str, Cell]]:
 
 
 def _row(row: AgainstRow) -> tuple[Cell, ...]:
-    reason = again(row.reason or row.culprit, "culprit", "note")
+    reason = again(row.reason or row.culprit, "culprit", "note", "stage_of")
     verdict = Span(row.verdict if not reason else f"{row.verdict}: {reason}", STYLES[row.verdict])
     return cell(words.stage(row.where)), cell(verdict), cell(figure(row.rho)), _modules(row.a), _modules(row.b)
 

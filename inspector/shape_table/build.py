@@ -33,7 +33,7 @@ def shape_table(
     folded = fold_graph(build(trace, infer(trace)))
     chosen = _chosen(folded, layer)
     shown = chosen if layer is None else _chosen(folded, None) + chosen
-    views = Views(folded.graph, AxisNames(folded.graph, dict.fromkeys(op for stage, _, _ in shown for op in stage.ops)))
+    views = Views(folded.graph, AxisNames(folded.graph, folded.graph.ops_around(stage for stage, _, _ in shown)))
     rows = [row for stage, block, group in chosen for row in _rows(folded, views, stage, block, group, ops)]
     return ShapeTable(
         model=trace.model,

@@ -149,10 +149,9 @@ def twin_subject(subject: Subject, scenario: Scenario) -> ConfigSubject:
     >>> "n_embd 768 -> 64, n_layer 12 -> 2" in twin_subject(subject_of(resolve("gpt2")), Scenario()).notes[0]
     True
     """
-    twin, module = twin_of(subject, scenario)
+    twin, _ = twin_of(subject, scenario)
     smaller = ", ".join(changes(_config(subject).to_dict(), twin.config.to_dict()))
-    size = sum(parameter.numel() for parameter in module.parameters())
-    note = f"a small twin of the same config was run, with {size:,} parameters: {smaller or 'it is small as it is'}"
+    note = f"a small twin of the same config was run: {smaller or 'it is small as it is'}"
     return replace(twin, name=f"{subject.name} (twin)", notes=(note, *subject.notes))
 
 

@@ -117,7 +117,8 @@ class AxisNames:
         rank = len(self._shapes[value])
         if -rank <= axis < rank:
             place = self._find(self._first[value] + axis % rank)
-            if letter != "T" or place not in self._stream:  # a token that is looked at may be one that looks
+            # A token that is looked at may be one that looks; and what is repeated may be one key for all heads.
+            if letter not in ("T", "G") or place not in self._stream:
                 self._names.setdefault(place, letter)
 
     def _anchor(self, op: Op) -> None:

@@ -66,8 +66,7 @@ class _Maker:
                 self._layers.setdefault(stage.layer, []).append(stage)
         self._shown = [stage for stage in self._graph.stages if self._is_first(stage)]
         self._ids = self._named()
-        ops = dict.fromkeys(op for stage in self._shown for op in stage.ops)
-        self.views = Views(self._graph, AxisNames(self._graph, ops))
+        self.views = Views(self._graph, AxisNames(self._graph, self._graph.ops_around(self._shown)))
         self._places: dict[tuple[str, int], dict[int, int]] = {}
 
     # which stage stands for which

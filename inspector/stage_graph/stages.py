@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Edge", "Stage", "StageGraph", "build"]
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import heapify, heappop, heappush
@@ -113,6 +113,22 @@ class StageGraph:
 
     def ops(self, stage: Stage) -> list[Op]:
         return [self.trace.ops[index] for index in stage.ops]
+
+    def ops_around(self, shown: Iterable[Stage]) -> list[int]:
+        """The ops of these stages, and of a layer not among them where nothing else reads what one of them makes.
+
+        A block may build its mask for itself: what its axes are is told by the block that reads it.
+        """
+        stages = list(shown)
+        layers = {stage.layer for stage in stages}
+        readers: dict[int, set[int]] = {}
+        for edge in self.edges:
+            if (layer := self.stages[edge.target].layer) is not None:
+                readers.setdefault(edge.source, set()).add(layer)
+        read_by = (readers.get(stage.index, set()) for stage in stages if stage.layer is None)
+        beside = {min(read) for read in read_by if read and read.isdisjoint(layers)}
+        stages += [stage for stage in self.stages if stage.layer in beside]
+        return list(dict.fromkeys(op for stage in stages for op in stage.ops))
 
     def op_text(self, stage: Stage) -> str:
         """The functions it calls, in order, without plumbing: `addmm`; `view transpose` where views are all it does."""

@@ -137,6 +137,13 @@ def processes(rounds: int) -> Iterator[Figure]:
         shapes = [*command, "shapes", "gpt2"]
         yield Figure(group, "shapes gpt2, first time", run_time(shapes, environment, 1), "s", imported + 1)
         yield Figure(group, "shapes gpt2, stored", 1e3 * run_time(shapes, environment, rounds), "ms", 400)
+        report = [*command, "report", "bert-base-uncased", "gpt2", "llama-3-8b", "--output-dir", f"{folder}/out"]
+        run_time(report, environment, 1)
+        yield Figure(group, "report of three models, stored", run_time(report, environment, rounds), "s", 2)
+        lock = f"{folder}/gpt2.arch.json"
+        run_time([*command, "lock", "gpt2", "-o", lock], environment, 1)
+        check = [*command, "check", lock]
+        yield Figure(group, "check gpt2, stored", 1e3 * run_time(check, environment, rounds), "ms", 500)
 
 
 def beside_peers(rounds: int) -> Iterator[Figure]:

@@ -187,6 +187,23 @@ def test_every_format_on_stdout_and_in_a_file(
     assert capsysbinary.readouterr().out == printed
 
 
+def test_what_the_models_own_code_prints_is_no_part_of_the_answer(
+    asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    by_hand = inspector.api.verbs.shapes
+
+    def shapes(model: str, **options: Any) -> Shapes:
+        print("building the model")  # noqa: T201 - as a factory or a forward does
+        return by_hand(model, **options)
+
+    monkeypatch.setattr("inspector.api.verbs.shapes", shapes)
+    assert run("shapes", "gpt2", "--format", "json") == 0
+    out, err = capsys.readouterr()
+
+    assert json.loads(out)["schema"] == "inspector/shapes/1"
+    assert err == "building the model\n"
+
+
 def test_json_on_stdout_is_json(asked: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     run("shapes", "gpt2", "--format", "json")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import torch
@@ -52,6 +53,21 @@ def test_one_kernel_is_two_products(trace_of):
 
     assert "one kernel holds every query (S) against every key (T), with K summed" in told["fused"]
     assert "with T summed; one factor is used again for each of H heads" in told["fused"]
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_every_letter_of_a_signature_is_introduced(attention, trace_of):
+    result = explained(trace_of("preset:gpt2", Scenario(attention=attention)))
+    (axes,) = [text for text in result.to_text().splitlines() if text.startswith("axes ")]
+    letters = {axis for row in result.products for term in row.signature.inputs for axis in term}
+
+    assert {axis for axis in letters if not axis.isdigit() and "·" not in axis} <= set(re.findall(r"(\w+)=", axes))
+    assert ("Kv=64 value head dim" in axes) == (attention == "sdpa")
+
+
+def test_rows_per_op_are_no_answer_in_words():
+    with pytest.raises(UsageError, match="--explain does not go with --ops"):
+        shapes("gpt2", explain=True, ops=True)
 
 
 @pytest.mark.parametrize(

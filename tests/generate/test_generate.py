@@ -115,6 +115,8 @@ def test_half_formats_are_allowed_their_noise_and_no_more(dtype):
     assert result.passed
     assert result.generation.scenario.dtype == dtype
     assert 0 < result.generation.noise < result.generation.allowed
+    assert result.generation.allowed == pytest.approx(2 * result.generation.noise)
+    assert "Allowed is twice the noise of the format" in result.to_text()
 
 
 # what must be noticed
@@ -177,7 +179,7 @@ def test_a_tie_is_said_and_is_no_failure():
 
 
 def test_the_allowance_follows_the_format():
-    assert allowed("float32", [1e-6, None], 8.0) == 4e-6
+    assert allowed("float32", [1e-6, None], 8.0) == 2e-6
     assert allowed("float32", [0.0], 8.0) == pytest.approx(8 * 2**-23)
     assert allowed("bfloat16", [None], 8.0) == 32 * 8 * 2**-7
     assert math.isclose(allowed("float32", [None], 8.0), 32 * 8 * 2**-23)
@@ -217,7 +219,19 @@ def test_a_model_without_a_cache_is_refused():
         inspector.shapes(transformers.OpenAIGPTLMHeadModel(config).eval(), generate=2)
 
 
-@pytest.mark.parametrize("option", [{"ops": True}, {"layer": 0}, {"role": "softmax"}, {"past": 3}, {"explain": True}])
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"ops": True},
+        {"layer": 0},
+        {"role": "softmax"},
+        {"past": 3},
+        {"explain": True},
+        {"pad": "left"},
+        {"pad": "right"},
+        {"device": "meta"},
+    ],
+)
 def test_an_option_that_asks_for_something_else_is_refused(option):
     with pytest.raises(UsageError, match=f"--generate does not go with --{next(iter(option))}"):
         inspector.shapes("gpt2", generate=2, **option)

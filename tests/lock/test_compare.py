@@ -76,6 +76,35 @@ def test_another_input_is_noticed(lock_of: Callable[..., Lock]) -> None:
     assert finding.sentence.startswith("mlp.up_proj (project up to the feed-forward width) reads something else")
 
 
+def handing_on_more(record: GraphRecord, id: str) -> GraphRecord:
+    """One node is written otherwise and hands on one more output, before all others: a mask that its readers ignore."""
+    node = record.node(id)
+    call = next(call for call in node.calls if call.kind == "other")
+    more = node.outputs[0]._replace(dtype="bool")
+    fresh = replace(node, calls=(*node.calls, call._replace(name="ge")), outputs=(more, *node.outputs))
+    edges = (edge._replace(output=edge.output + 1) if edge.source == id else edge for edge in record.edges)
+    return replace(record, nodes=tuple(fresh if one is node else one for one in record.nodes), edges=tuple(edges))
+
+
+def test_who_hands_on_more_is_read_as_before(lock_of: Callable[..., Lock]) -> None:
+    """Experts of one transformers say besides which tokens no expert takes, those of another do not."""
+    record = lock_of("mixtral").record
+    (id,) = (node.id for node in record.nodes if node.role == "dispatch")
+    now = handing_on_more(record, id)
+    found = compare_locked(record, now)
+
+    assert [row.status for row in found.rows if row.parts[0].role == "dispatch"] == ["re-expressed"]
+    assert rules(record, now) == []
+
+    edge = next(edge for edge in now.edges if edge.source == id and edge.output == 1)
+    other = edge._replace(output=0)  # the mask, where the numbers were read
+    wrong = replace(now, edges=tuple(other if one is edge else one for one in now.edges))
+    assert rules(record, wrong) == [("graph.wiring", "breaking")]
+    (finding,) = compare_locked(record, wrong).findings
+    assert "moe.dispatch#(" in finding.a
+    assert "bool" in str(finding.b)
+
+
 def test_the_rest_of_the_graph_is_blind_to_that(lock_of: Callable[..., Lock]) -> None:
     """Why there is a rule for it: no row differs."""
     record = lock_of("gpt2").record

@@ -114,6 +114,15 @@ def test_text_of_an_input_is_never_run(step: Any, tmp_path: Path, name: str, fie
     assert not (tmp_path / "evil").exists()
 
 
+@pytest.mark.parametrize("field", ["package", "pip-arguments"])
+def test_nor_of_what_is_to_be_installed(step: Any, tmp_path: Path, field: str) -> None:
+    _, arguments, _, _ = step("Install", {field: f"{EVIL}; touch evil & $(touch evil) * ~"})
+
+    assert "$(touch" in " ".join(arguments)
+    assert "*" in " ".join(arguments).split()
+    assert not (tmp_path / "evil").exists()
+
+
 def test_what_is_installed(step: Any) -> None:
     pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
 

@@ -85,6 +85,30 @@ def test_colour_changes_nothing_but_colour(result: Shapes) -> None:
     assert ANSI.sub("", coloured) == result.to_terminal(width=80, color=False)
 
 
+def test_an_op_without_a_part_stands_under_no_heading_that_says_otherwise(tables: SimpleNamespace) -> None:
+    """Not under the mask that was built before it, nor under layout; between two steps of attention it stays."""
+    shape = "B S 768 -> B S 768"
+    inside = {"layers": "0-11", "repeat": 12, "block": 0}
+    rows = (
+        tables.row("mask.build", "where", "", "B S -> B 1 S T"),
+        tables.row("unknown", "bessel_j0", "", shape),
+        tables.row("layout.cast", "to", "", shape, **inside),
+        tables.row("unknown", "bessel_j1", "", shape, **inside),
+        tables.row("attention.norm", "layer_norm", "", shape, **inside),
+        tables.row("unknown", "bessel_y0", "", shape, **inside),
+        tables.row("attention.q_proj", "linear", "", shape, **inside),
+    )
+    lines = Shapes((tables.table_of(*rows),)).to_text().splitlines()
+    words = [text.split()[0] for text in lines if text.strip()]
+
+    start = words.index("mask")
+    assert words[start : start + 12] == [
+        *("mask", "build", "unknown", "unknown", "block", "layout", "cast"),
+        *("unknown", "unknown", "attention", "norm", "unknown"),
+    ]
+    assert words[start + 12] == "q_proj"
+
+
 def test_an_axis_has_its_colour(tables: SimpleNamespace) -> None:
     coloured = Shapes((tables.gpt2(),)).to_terminal(width=80, color=True)
 

@@ -7,6 +7,7 @@ import contextlib
 import re
 import tomllib
 from collections import Counter
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from string import Formatter
@@ -15,6 +16,7 @@ import pytest
 
 import inspector
 from inspector.axes import AXES
+from inspector.comparison.algebra import BY_FORM, BY_ROLE
 from inspector.comparison.rules import RULES, SEVERITIES
 from inspector.errors import UsageError
 from inspector.messages import LANGUAGES, again, language, messages, say, speaking
@@ -144,6 +146,44 @@ def test_what_is_known_again_is_still_said_by_someone(section: str) -> None:
             assert piece.strip() in code, f"{section}.{key}: nobody says {piece!r}"
 
 
+def said_by(node: ast.AST | None) -> Iterator[str]:
+    """The texts that an expression may be, each place to fill as "x"."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, ast.JoinedStr):
+        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in node.values)
+    elif isinstance(node, ast.IfExp | ast.Tuple | ast.BoolOp):
+        for part in ast.iter_child_nodes(node):
+            yield from said_by(part)
+
+
+def reasons() -> Iterator[str]:
+    """Why a stage cannot be checked: what readings, values and bounds return where others give a number."""
+    folder = PACKAGE / "verification"
+    for path in (*folder.rglob("readings/*.py"), *folder.glob("*.py"), *folder.glob("against/*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            unknown = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "_Unknown"
+            given = node.args if unknown else [node.value] if isinstance(node, ast.Return) else []
+            yield from (text for one in given for text in said_by(one) if re.match(r"[a-z][\w-]* \w+ ", text))
+
+
+def test_every_reason_why_a_stage_is_not_checked_is_said_again() -> None:
+    joined = {"no stage divergesx", "x of x values differ, xx"}  # of sentences that are known each for itself
+    known = set(reasons()) - joined
+    with speaking("zh"):
+        english = {text for text in known if again(text, "culprit", "note", "stage_of", "figure") == text}
+
+    assert len(known) > 90
+    assert english == set()
+
+
+def test_every_reason_why_two_parts_are_one_is_said_again() -> None:
+    formulas = {"s (q kᵀ) = (s q) kᵀ"}  # is the same in any language
+    known = {*BY_FORM.values(), *(text for _, text in BY_ROLE)} - formulas
+    with speaking("zh"):
+        assert {text for text in known if again(text, "reason") == text} == set()
+
+
 def test_a_stored_sentence_is_said_again() -> None:
     with speaking("zh"):
         said = again("the same role path and operand; by algebra: s (q kᵀ) = (s q) kᵀ", "reason")
@@ -151,6 +191,7 @@ def test_a_stored_sentence_is_said_again() -> None:
         assert again("seq raised from 16 to 4112: the window is 4,096 tokens", "note").startswith(
             "seq 由 16 增加到 4112"
         )
+        assert again("nothing claims kind and eps", "culprit") == "没有谁声明 kind 与 eps"
         assert again("nobody ever said this", "reason", "note") == "nobody ever said this"
     assert again("no counterpart", "reason") == "no counterpart"
 
@@ -199,3 +240,12 @@ def test_chinese_text_fits_the_width() -> None:
         assert max(map(cell_len, lines)) <= width
         assert "".join(lines).replace(" ", "") == plain(text).replace(" ", "")
         assert not any(part.startswith(tuple("，。）")) for part in lines)
+
+
+def test_a_line_may_end_behind_chinese_punctuation_between_english_names() -> None:
+    from rich.cells import cell_len
+
+    from inspector.render.layout import wrapped
+
+    lines = wrapped(line("残差流的宽度：gpt2 为 768，llama-3-8b（见下）为 4,096。"), 27, cell_len)
+    assert [plain(part) for part in lines] == ["残差流的宽度：gpt2 为 768，", "llama-3-8b（见下）为", "4,096。"]

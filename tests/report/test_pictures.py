@@ -130,6 +130,30 @@ def test_a_page_repaints_by_class(found: Callable[..., Material]) -> None:
     assert "#" not in inline(figure)
 
 
+def elements(text: str) -> list[tuple[str, dict[str, str], str | None]]:
+    """(element, attributes with those of its group, text) of a picture, without colours and a line's usual width."""
+    found = []
+    for element in ElementTree.fromstring(text.replace(' xmlns="http://www.w3.org/2000/svg"', "")):
+        group = element.attrib if element.tag == "g" else {}
+        for shape in element if element.tag == "g" else [element]:
+            said = {**group, **shape.attrib}
+            plain = {name: value for name, value in said.items() if name not in ("class", "fill", "stroke")}
+            found.append((shape.tag, {k: v for k, v in plain.items() if (k, v) != ("stroke-width", "1")}, shape.text))
+    return found
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2"])
+def test_a_page_draws_what_a_file_draws(name: str, found: Callable[..., Material]) -> None:
+    """There elements that look alike share a group."""
+    figures = drawn(found(name))
+
+    assert len(figures) > 4
+    assert any("<g" in inline(figure) for figure in figures)
+    for figure in figures:
+        title, description, _ground, *shapes = elements(svg(figure, "light"))
+        assert elements(inline(figure)) == [title, description, *shapes]
+
+
 def test_a_model_that_shows_nothing_has_no_pictures(found: Callable[..., Material]) -> None:
     portrait = found("gpt2").portraits[0]
     bare = Portrait("bare", replace(portrait.record, facts=(), nodes=(), blocks=()), portrait.side)

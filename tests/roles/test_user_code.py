@@ -11,8 +11,10 @@ from torch.nn import functional
 
 from inspector.records import Scenario
 from inspector.roles import infer
+from inspector.shape_table.build import shape_table
 from inspector.source import live_subject
 from inspector.stage_graph import AxisNames, build
+from inspector.stage_graph.folded import folded_record
 from inspector.stage_graph.masks import describe
 from inspector.tracing import observe
 from inspector.vocabulary import UNKNOWN
@@ -56,11 +58,12 @@ class Block(nn.Module):
 
 
 class HandWritten(nn.Module):
-    def __init__(self, fused):
+    def __init__(self, fused, normed=True):
         super().__init__()
         self.x, self.y = nn.Embedding(VOCABULARY, WIDTH), nn.Embedding(32, WIDTH)
         self.z = nn.ModuleList(Block(fused) for _ in range(3))
-        self.w, self.out = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, VOCABULARY, bias=False)
+        self.w = nn.LayerNorm(WIDTH) if normed else nn.Identity()
+        self.out = nn.Linear(WIDTH, VOCABULARY, bias=False)
 
     def forward(self, tokens):
         h = self.x(tokens) + self.y(torch.arange(tokens.shape[1]))
@@ -69,10 +72,10 @@ class HandWritten(nn.Module):
         return self.out(self.w(h))
 
 
-def traced(fused):
+def traced(fused, normed=True):
     torch.manual_seed(0)
     tokens = lambda b, s, p: (torch.randint(0, VOCABULARY, (b, s)),)  # noqa: E731 - it is the callable under test
-    return observe(live_subject(HandWritten(fused).eval(), tokens), CPU)
+    return observe(live_subject(HandWritten(fused, normed).eval(), tokens), CPU)
 
 
 COMMON = [
@@ -109,6 +112,22 @@ def test_a_hand_written_decoder_is_named_whole(fused, own):
     assert UNKNOWN not in found
     assert found - {"positions.ids"} == {*COMMON, *own}
     assert {naming.parts[op.id].layer for op in trace.ops} == {None, 0, 1, 2}
+
+
+def test_without_a_final_norm_the_output_projection_is_no_part_of_the_last_block():
+    rows = shape_table(traced(fused=True, normed=False)).rows
+
+    assert [(row.section, row.layers) for row in rows if row.role == "lm_head"] == [("head", "")]
+    assert {row.layers for row in rows} == {"", "0-2"}
+
+
+def test_the_mask_that_each_block_makes_for_itself_has_the_axes_of_the_first():
+    """The blocks are folded, and the masks stand outside them: each is named by the block that reads it."""
+    trace = traced(fused=False)
+    masks = [row.outputs[0].symbolic for row in shape_table(trace).rows if row.section == "mask"]
+    nodes = [node.outputs[0].symbolic for node in folded_record(trace).nodes if node.section == "mask"]
+
+    assert masks == nodes == ["(1, 1, S, T)"] * 3
 
 
 def test_its_dimensions_solve():

@@ -93,7 +93,16 @@ def test_the_answer_says_that_it_is_of_a_twin_and_what_was_made_small():
 
     assert table.model.name == "model_type:deepseek_v3 (twin)"
     assert "hidden_size 7,168 -> 64" in table.notes[0]
+    assert "parameters" not in table.notes[0]  # they are told once, of what was run, with its head
     assert table.scenario.device == "meta"
+
+
+def test_one_key_for_all_heads_makes_no_axis_of_key_heads():
+    """MLA repeats a key of one head: what stands before it is the batch."""
+    table = shapes("model_type:deepseek_v3", twin=True, trace_cache=False).table
+
+    assert {"H", "K", "Kv"} <= dict(table.axes).keys()
+    assert "G" not in dict(table.axes)
 
 
 def test_where_meta_cannot_the_cpu_serves_and_the_answer_says_so():

@@ -183,6 +183,25 @@ def test_the_command_line_of_two_models(capsys):
     assert "ids:2x16:int64<65" not in capsys.readouterr().err
 
 
+def test_a_lock_of_code_is_checked_with_the_same_inputs(tmp_path, capsys):
+    lock = str(tmp_path / "mine.arch.json")
+    assert run("lock", "tutorial:viewed", "--input", IDS, "-q", "-o", lock) == 0
+    assert run("check", lock, "tutorial:viewed", "--input", IDS, "-q") == 0
+    assert "tutorial:viewed is as locked" in capsys.readouterr().out
+    assert run("check", lock, "--input", IDS, "-q") == 2
+    assert "the config in a lock makes its own inputs" in capsys.readouterr().err
+
+
+def test_a_report_of_code(tmp_path, capsys):
+    inputs, names = ["--input", "ids:BxS:int64<65"], ["tutorial:viewed", "tutorial:fused"]
+    assert run("report", *names, *inputs, "--parity", "-q", "--output-dir", str(tmp_path)) == 0
+    document = json.loads((tmp_path / "report.json").read_text())
+    assert [model["name"] for model in document["models"]] == names
+    assert "parity" in (tmp_path / "report.md").read_text()
+    assert run("report", "gpt2", *inputs, "-q") == 2
+    assert "no model here is code" in capsys.readouterr().err
+
+
 def test_sizes_that_are_numbers_stay_numbers():
     table = inspector.shapes("tutorial:viewed", "ids:1x16:int64").table
 
