@@ -284,6 +284,7 @@ BOUNDS: dict[str, Bound] = {
             "layout.arrange",
             "layout.pieces",
             "layout.join",
+            "layout.repeated",
             "layout.together",
             "layout.viewed",
             "attention.with_sink",

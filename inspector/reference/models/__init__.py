@@ -8,7 +8,26 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-FORWARDS: dict[str, str] = {"bert": "bert", "gpt2": "gpt2", "llama": "llama"}
+FORWARDS: dict[str, str] = {
+    "bert": "bert",
+    "camembert": "roberta",
+    "distilbert": "distilbert",
+    "electra": "electra",
+    "falcon": "falcon",
+    "gemma": "gemma",
+    "gemma2": "gemma2",
+    "gpt2": "gpt2",
+    "gpt_neox": "gpt_neox",
+    "llama": "llama",
+    "mistral": "mistral",
+    "olmo2": "olmo2",
+    "opt": "opt",
+    "phi3": "phi3",
+    "qwen2": "qwen2",
+    "qwen3": "qwen3",
+    "roberta": "roberta",
+    "xlm-roberta": "roberta",
+}
 """Model type -> the module that holds its forward."""
 
 
