@@ -107,6 +107,31 @@ VARIANTS = [
     ("llama", {"hidden_act": "gelu_pytorch_tanh"}),
     ("llama", {"attention_bias": True}),
     ("llama", {"mlp_bias": True}),
+    ("mistral", {"sliding_window": 5}),
+    ("qwen2", {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1}),
+    ("qwen3", {"rms_norm_eps": 0.2}),
+    ("gemma", {"hidden_act": "relu"}),
+    ("gemma2", {"sliding_window": 5}),
+    ("gemma2", {"query_pre_attn_scalar": 16}),
+    ("gemma2", {"attn_logit_softcapping": 0.5}),
+    ("gemma2", {"final_logit_softcapping": None}),
+    ("phi3", {"sliding_window": 5}),
+    (
+        "phi3",
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.75}},
+    ),
+    ("olmo2", {"rms_norm_eps": 0.2}),
+    ("roberta", {"pad_token_id": 3}),
+    ("roberta", {"is_decoder": True}),
+    ("electra", {"is_decoder": True}),
+    ("distilbert", {"activation": "relu"}),
+    ("gpt_neox", {"use_parallel_residual": False}),
+    (
+        "gpt_neox",
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}},
+    ),
+    ("opt", {"activation_function": "gelu"}),
+    ("falcon", {"layer_norm_epsilon": 0.2}),
 ]
 
 
@@ -146,6 +171,21 @@ SHAPES = [
     ("llama", {"tie_word_embeddings": True}),
     ("bert", {"type_vocab_size": 5}),
     ("bert", {"tie_word_embeddings": False}),
+    ("roberta", {"tie_word_embeddings": False}),
+    ("distilbert", {"tie_word_embeddings": False}),
+    ("electra", {"tie_word_embeddings": False}),
+    ("electra", {"embedding_size": 64}),
+    ("mistral", {"num_key_value_heads": 1}),
+    ("qwen3", {"attention_bias": True}),
+    ("gemma", {"attention_bias": True}),
+    ("gemma2", {"tie_word_embeddings": False}),
+    ("gemma2", {"attn_logit_softcapping": None}),
+    ("gpt_neox", {"attention_bias": False}),
+    ("opt", {"enable_bias": False}),
+    ("falcon", {"multi_query": True}),
+    ("falcon", {"bias": True}),
+    ("falcon", {"new_decoder_architecture": True, "num_kv_heads": 2}),
+    ("falcon", {"new_decoder_architecture": True, "num_kv_heads": 2, "num_ln_in_parallel_attn": 1}),
 ]
 
 
@@ -164,11 +204,35 @@ def test_a_head_that_is_claimed_to_be_tied_reads_the_token_table(made, model_typ
     assert distance(ours(model, input_ids=ids(), config=config).logits, theirs(model, input_ids=ids()).logits) > 0.1
 
 
+DECODERS = [
+    ("bert", {"is_decoder": True}),
+    ("electra", {"is_decoder": True}),
+    ("falcon", {"new_decoder_architecture": True, "num_kv_heads": 2}),
+    ("gemma", {}),
+    ("gemma2", {}),
+    ("gpt2", {}),
+    ("gpt_neox", {}),
+    ("llama", {}),
+    ("mistral", {"sliding_window": 5}),
+    ("olmo2", {}),
+    ("opt", {}),
+    ("phi3", {"sliding_window": 12}),
+    ("qwen2", {"use_sliding_window": True, "sliding_window": 14, "max_window_layers": 1}),
+    ("qwen3", {}),
+]
+"""What generates. Windows are shorter than the prompt, or end between two steps."""
+
+
+def test_every_decoder_is_among_them():
+    encoders = {"roberta", "distilbert"}
+    assert {FORWARDS[name] for name, _ in DECODERS} | encoders == set(FORWARDS.values())
+
+
 @pytest.mark.parametrize("side", ["none", "left", "right"])
 @pytest.mark.parametrize(
     ("model_type", "changes"),
-    [("gpt2", {}), ("llama", {}), ("bert", {"is_decoder": True})],
-    ids=["gpt2", "llama", "bert"],
+    DECODERS,
+    ids=[name for name, _ in DECODERS],
 )
 def test_steps_after_the_prefill_are_those_of_transformers(made, model_type, changes, side):
     """A prompt, one token, a few at once, one again; and the cache holds the same keys and values."""
@@ -187,10 +251,12 @@ def test_steps_after_the_prefill_are_those_of_transformers(made, model_type, cha
             assert distance(cache.values[layer], past.layers[layer].values) < CLOSE
 
 
-@pytest.mark.parametrize("model_type", ["gpt2", "llama"])
-def test_cached_steps_are_one_long_forward(made, model_type):
+@pytest.mark.parametrize(
+    ("model_type", "changes"), [("gpt2", {}), ("llama", {}), ("gemma2", {}), ("mistral", {"sliding_window": 5})]
+)
+def test_cached_steps_are_one_long_forward(made, model_type, changes):
     """Of the reference itself, and to the precision of float64."""
-    model, tokens = made(model_type), ids()
+    model, tokens = made(model_type, **changes), ids()
     whole = ours(model, input_ids=tokens)
     first = ours(model, input_ids=tokens[:, :6])
     rest = ours(model, cache=first.cache, input_ids=tokens[:, 6:])
@@ -199,9 +265,9 @@ def test_cached_steps_are_one_long_forward(made, model_type):
     assert distance(rest.logits, whole.logits[:, 6:]) < 1e-12
 
 
-@pytest.mark.parametrize("model_type", ["bert", "gpt2"])
+@pytest.mark.parametrize("model_type", ["bert", "gpt2", "roberta", "distilbert", "electra"])
 def test_in_float64_nothing_is_left_between_them(made, model_type):
-    """Neither type has a part that is kept in fp32, so the model in float64 is a second witness."""
+    """None of these has a part that is kept in fp32, so the model in float64 is a second witness."""
     model = made(model_type)
     double = model._replace(module=deepcopy(model.module).double())
     inputs = {"input_ids": ids(), "attention_mask": padding("left")}
@@ -239,6 +305,31 @@ def test_positions_that_are_given_are_used(made, model_type):
 
     assert distance(ours(model, **inputs, position_ids=places).logits, expected) < CLOSE
     assert distance(ours(model, **inputs).logits, expected) > 100 * CLOSE
+
+
+def test_positions_are_counted_from_behind_the_padding_id(made):
+    """And over tokens that are not padding, wherever padding stands."""
+    model, tokens = made("roberta", pad_token_id=3), ids()
+    tokens[0, :4], tokens[1, 7] = 3, 3
+    expected = theirs(model, input_ids=tokens).logits
+
+    assert distance(ours(model, input_ids=tokens).logits, expected) < CLOSE
+    for wrong in (0, 2):
+        assert (
+            distance(ours(model, input_ids=tokens, config=model.config | {"pad_token_id": wrong}).logits, expected)
+            > 0.1
+        )
+
+
+def test_a_window_lets_go_of_what_stands_before_it(made):
+    """And a cache says how many tokens it has seen, though no layer holds them all."""
+    model = made("mistral", sliding_window=5)
+    first = ours(model, input_ids=ids())
+
+    assert (first.cache.length, first.cache.keys[0].shape[2]) == (LENGTH, 4)
+    forgetful = first.cache._replace(seen=None)
+    rest = [ours(model, cache=cache, input_ids=ids(2)).logits for cache in (first.cache, forgetful)]
+    assert distance(*rest) > 1e-3  # positions would start again
 
 
 def test_the_pooler_reads_the_first_token(made):
@@ -279,6 +370,16 @@ REFUSED = [
     ("bert", {}, {"encoder_hidden_states": torch.ones(1)}, NotCovered, "does not read encoder_hidden_states"),
     ("bert", {"position_embedding_type": "relative_key"}, {}, NotCovered, "no relative_key positions"),
     ("llama", {"hidden_act": "xielu"}, {}, NotCovered, "the reference has no xielu"),
+    ("mistral", {"rope_parameters": {"rope_type": "mrope"}}, {}, NotCovered, "no mrope rotations"),
+    ("llama", {"rope_parameters": {"partial_rotary_factor": 0.5}}, {}, NotCovered, "partial_rotary_factor"),
+    ("gemma2", {"layer_types": ["chunked_attention"] * 2}, {}, NotCovered, "no chunked_attention layers"),
+    ("qwen2", {"layer_types": None, "sliding_window": 4}, {}, NotCovered, "sliding_window needs layer_types"),
+    ("roberta", {"position_embedding_type": "relative_key"}, {}, NotCovered, "no relative_key positions"),
+    ("electra", {"position_embedding_type": "relative_key"}, {}, NotCovered, "no relative_key positions"),
+    ("opt", {"do_layer_norm_before": False}, {}, NotCovered, "do_layer_norm_before"),
+    ("opt", {"word_embed_proj_dim": 32}, {}, NotCovered, "word_embed_proj_dim"),
+    ("falcon", {"alibi": True}, {}, NotCovered, "alibi"),
+    ("falcon", {"parallel_attn": False}, {}, NotCovered, "parallel_attn"),
     ("llama", {"attention_bias": True}, {}, ModelAtFault, "hold no model.layers.0.self_attn.q_proj.bias"),
 ]
 
@@ -289,6 +390,15 @@ def test_what_is_not_covered_is_refused(made, model_type, claims, inputs, error,
 
     with pytest.raises(error, match=message):
         ours(model, config=model.config | claims, input_ids=ids(), **inputs)
+
+
+@pytest.mark.parametrize("model_type", ["distilbert", "roberta"])
+def test_a_past_that_cannot_be_continued_is_refused(made, model_type):
+    model = made(model_type)
+    past = Cache((torch.zeros(BATCH, 4, 5, 16),) * 2, (torch.zeros(BATCH, 4, 5, 16),) * 2)
+
+    with pytest.raises(NotCovered, match=r"no cache|after a past"):
+        ours(model, cache=past, input_ids=ids())
 
 
 def test_no_tokens_and_foreign_weights_are_refused(made):
