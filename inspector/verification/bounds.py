@@ -323,6 +323,7 @@ BOUNDS: dict[str, Bound] = {
     "attention.add_bias": _rounded,
     "attention.add_terms": _terms,
     "attention.contract": _contract,
+    "positions.alibi_of_numbers": lambda case: _rounded(case, 4),
     "positions.alibi_of_places": lambda case: _rounded(case, 4),
     "attention.softmax": _softmax,
     "attention.weighted_sum": _weighted_sum,

@@ -34,7 +34,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 """What differs from the small configs of the tests, by the type and in what it differs."""
 
 NAMES = [*FORWARDS, *(name for name in CONFIGS if name not in FORWARDS)]
-EAGER_ALONE = {"gemma2"}
+EAGER_ALONE = {"bloom", "gemma2"}
 """Transformers refuses to build them with another kernel."""
 
 ENCODERS = {"bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta"}
@@ -176,6 +176,26 @@ def _turned_first(module: nn.Module, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(home, "apply_rotary_pos_emb", wrong)
 
 
+def _slopes_off_by_one(patch: pytest.MonkeyPatch) -> None:
+    """BLOOM: heads are counted from 0, so that the first forgets nothing."""
+    import transformers.models.bloom.modeling_bloom as home
+
+    right = home.build_alibi_tensor
+
+    def wrong(mask: Tensor, heads: int, dtype: torch.dtype) -> Tensor:
+        with _CountedFromZero():
+            return right(mask, heads, dtype)
+
+    patch.setattr(home, "build_alibi_tensor", wrong)
+
+
+class _CountedFromZero(torch.overrides.TorchFunctionMode):
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.arange and args[:1] == (1,):
+            args = (0, args[1] - 1, *args[2:])
+        return func(*args, **(kwargs or {}))
+
+
 def _gate_and_up_swapped(module: nn.Module) -> None:
     weight = _layers(module)[-1].mlp.gate_up_proj.weight
     one, two = weight.chunk(2)
@@ -284,6 +304,15 @@ BUGS = {
         lambda m, _: _set(m, "embeddings_project", _Padded(64)),
         "embedding.projection",
         "weight comes from nothing",
+    ),
+    "slopes of the head before": Bug(
+        "bloom", lambda m, patch: _slopes_off_by_one(patch), "positions.alibi", "values differ", "positions.ids"
+    ),
+    "the residual of the normed": Bug(
+        "bloom",
+        lambda m, _: _set(_layers(m)[-1], "apply_residual_connection_post_layernorm", True),
+        "layer 1 attention.residual",
+        "residual comes from layer 1 attention.norm",
     ),
     "both sublayers read one norm": Bug(
         "falcon, grouped", lambda m, _: _set(_layers(m)[-1], "ln_mlp", _layers(m)[-1].ln_attn), "layer 1 mlp.norm", ""

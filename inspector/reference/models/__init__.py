@@ -1,4 +1,9 @@
-"""Whole forwards, one file per family. Their composition is also the wiring that is claimed."""
+"""Whole forwards, one file per architecture. Their composition is also the wiring that is claimed.
+
+shared layer          inputs, memory, attention, the answer; one layer, whose stages have its number
+rotary rope_claims    what decoders with rotary positions have alike, and what a config says of them
+post_norm             the block of BERT and its kin
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,7 @@ from typing import Any
 
 FORWARDS: dict[str, str] = {
     "bert": "bert",
+    "bloom": "bloom",
     "camembert": "roberta",
     "distilbert": "distilbert",
     "electra": "electra",
@@ -28,7 +34,7 @@ FORWARDS: dict[str, str] = {
     "roberta": "roberta",
     "xlm-roberta": "roberta",
 }
-"""Model type -> the module that holds its forward."""
+"""Model type -> the module that holds its forward; of some types it is the same."""
 
 
 def forward_of(model_type: str | None) -> Callable[..., Any] | None:

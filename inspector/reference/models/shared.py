@@ -150,10 +150,16 @@ def attend(
     *,
     factor: float,
     cap: float | None = None,
+    bias: Tensor | None = None,
 ) -> Tensor:
-    """(B, H, S, K), (B, H, T, K) twice -> (B, S, H·K), stage by stage. cap: c where scores become c·tanh(scores/c)."""
+    """(B, H, S, K), (B, H, T, K) twice -> (B, S, H·K), stage by stage.
+
+    cap: c where scores become c·tanh(scores/c). bias: what positions add to them.
+    """
     s = layer("attention.scores", attention.scores, q_BHSK=q, k_BHTK=k)
     s = layer("attention.scale", attention.scale, scores_BHST=s, factor=factor)
+    if bias is not None:
+        s = layer("attention.position_bias", attention.add_bias, scores_BHST=s, bias=bias)
     if cap is not None:
         s = layer("attention.softcap", attention.softcap, x=s, cap=cap)
     if allowed is not None:

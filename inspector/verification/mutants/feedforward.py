@@ -19,7 +19,7 @@ from inspector.verification.mutants.seen import seen_in
 
 _ACTIVATE = ("activations.activate",)
 _MULTIPLY = ("feedforward.multiply",)
-_UP = ("mlp.up_proj",)
+_UP = ("mlp.up_proj", "mlp.split_up_gate")
 """What the up projection makes is then read by nobody."""
 _ADD = ("feedforward.add",)
 

@@ -184,7 +184,7 @@ def _before_sum(target: Target) -> Edits | None:
     return None if total is None else rewired(target, "x", total.values.get("x"))
 
 
-_PATHS = tuple(f"attention.{role}" for role in "k_proj v_proj split_qkv split_heads rope cache_update".split())
+_PATHS = tuple(f"attention.{role}" for role in "k_proj v_proj qkv_proj split_qkv split_heads rope cache_update".split())
 """Who is a key is told by who reads it: values that are scored are keys that come from another place."""
 
 _ATTENTION = (
