@@ -15,8 +15,7 @@ from inspector.reference.cache import Cache
 from inspector.reference.models import FORWARDS, forward_of
 from inspector.reference.steps import Composition
 from inspector.reference.weights import NotCovered
-
-BATCH, LENGTH = 3, 11
+from tests.reference.variants import BATCH, DECODERS, LENGTH, REFUSED, SHAPES, VARIANTS
 
 
 def ids(length=LENGTH, seed=1):
@@ -52,89 +51,6 @@ def distance(actual, expected):
 CLOSE = 4e-6
 """fp32 against float64, through two layers. The smallest effect that a test here looks for is larger."""
 
-VARIANTS = [
-    ("bert", {"layer_norm_eps": 0.2}),
-    ("bert", {"hidden_act": "relu"}),
-    ("bert", {"is_decoder": True}),
-    ("gpt2", {"layer_norm_epsilon": 0.2}),
-    ("gpt2", {"activation_function": "gelu"}),
-    ("gpt2", {"scale_attn_weights": False}),
-    ("gpt2", {"scale_attn_by_inverse_layer_idx": True}),
-    ("llama", {"rms_norm_eps": 0.2}),
-    ("llama", {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}}),
-    ("llama", {"rope_parameters": {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}}),
-    (
-        "llama",
-        {
-            "rope_parameters": {
-                "rope_type": "yarn",
-                "rope_theta": 10000.0,
-                "factor": 4.0,
-                "original_max_position_embeddings": 8,
-            }
-        },
-    ),
-    (
-        "llama",
-        {
-            "rope_parameters": {
-                "rope_type": "llama3",
-                "rope_theta": 10000.0,
-                "factor": 8.0,
-                "low_freq_factor": 1.0,
-                "high_freq_factor": 4.0,
-                "original_max_position_embeddings": 32,
-            }
-        },
-    ),
-    (
-        "llama",
-        {
-            "rope_parameters": {
-                "rope_type": "longrope",
-                "rope_theta": 10000.0,
-                "factor": 2.0,
-                "original_max_position_embeddings": 6,
-                "short_factor": [1.0] * 8,
-                "long_factor": [3.0] * 8,
-            }
-        },
-    ),
-    (
-        "llama",
-        {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 100.0, "factor": 4.0}, "max_position_embeddings": 6},
-    ),
-    ("llama", {"hidden_act": "gelu_pytorch_tanh"}),
-    ("llama", {"attention_bias": True}),
-    ("llama", {"mlp_bias": True}),
-    ("mistral", {"sliding_window": 5}),
-    ("qwen2", {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1}),
-    ("qwen3", {"rms_norm_eps": 0.2}),
-    ("gemma", {"hidden_act": "relu"}),
-    ("gemma2", {"sliding_window": 5}),
-    ("gemma2", {"query_pre_attn_scalar": 16}),
-    ("gemma2", {"attn_logit_softcapping": 0.5}),
-    ("gemma2", {"final_logit_softcapping": None}),
-    ("phi3", {"sliding_window": 5}),
-    (
-        "phi3",
-        {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.75}},
-    ),
-    ("olmo2", {"rms_norm_eps": 0.2}),
-    ("roberta", {"pad_token_id": 3}),
-    ("roberta", {"is_decoder": True}),
-    ("electra", {"is_decoder": True}),
-    ("distilbert", {"activation": "relu"}),
-    ("gpt_neox", {"use_parallel_residual": False}),
-    (
-        "gpt_neox",
-        {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}},
-    ),
-    ("opt", {"activation_function": "gelu"}),
-    ("bloom", {"apply_residual_connection_post_layernorm": True}),
-    ("falcon", {"layer_norm_epsilon": 0.2}),
-]
-
 
 @pytest.mark.parametrize("side", ["none", "left", "right", "holes"])
 @pytest.mark.parametrize("model_type", FORWARDS)
@@ -161,35 +77,6 @@ def test_a_claim_that_changes_the_maths_is_honoured(made, model_type, changes):
     assert distance(ours(model, input_ids=ids(), config=default.config).logits, expected) > 10 * CLOSE
 
 
-SHAPES = [
-    ("gpt2", {"n_inner": None}),
-    ("gpt2", {"reorder_and_upcast_attn": True}),
-    ("gpt2", {"tie_word_embeddings": False}),
-    ("llama", {"num_key_value_heads": 4}),
-    ("llama", {"num_key_value_heads": 1}),
-    ("llama", {"head_dim": 24}),
-    ("llama", {"head_dim": None}),
-    ("llama", {"tie_word_embeddings": True}),
-    ("bert", {"type_vocab_size": 5}),
-    ("bert", {"tie_word_embeddings": False}),
-    ("roberta", {"tie_word_embeddings": False}),
-    ("distilbert", {"tie_word_embeddings": False}),
-    ("electra", {"tie_word_embeddings": False}),
-    ("electra", {"embedding_size": 64}),
-    ("mistral", {"num_key_value_heads": 1}),
-    ("qwen3", {"attention_bias": True}),
-    ("gemma", {"attention_bias": True}),
-    ("gemma2", {"tie_word_embeddings": False}),
-    ("gemma2", {"attn_logit_softcapping": None}),
-    ("gpt_neox", {"attention_bias": False}),
-    ("opt", {"enable_bias": False}),
-    ("falcon", {"multi_query": True}),
-    ("falcon", {"bias": True}),
-    ("falcon", {"new_decoder_architecture": True, "num_kv_heads": 2}),
-    ("falcon", {"new_decoder_architecture": True, "num_kv_heads": 2, "num_ln_in_parallel_attn": 1}),
-]
-
-
 @pytest.mark.parametrize(("model_type", "changes"), SHAPES, ids=[f"{t}-{c}" for t, c in SHAPES])
 def test_a_claim_about_sizes_or_weights_is_honoured(made, model_type, changes):
     model = made(model_type, **changes)
@@ -203,26 +90,6 @@ def test_a_head_that_is_claimed_to_be_tied_reads_the_token_table(made, model_typ
     config = model.config | {"tie_word_embeddings": True}
 
     assert distance(ours(model, input_ids=ids(), config=config).logits, theirs(model, input_ids=ids()).logits) > 0.1
-
-
-DECODERS = [
-    ("bert", {"is_decoder": True}),
-    ("bloom", {}),
-    ("electra", {"is_decoder": True}),
-    ("falcon", {"new_decoder_architecture": True, "num_kv_heads": 2}),
-    ("gemma", {}),
-    ("gemma2", {}),
-    ("gpt2", {}),
-    ("gpt_neox", {}),
-    ("llama", {}),
-    ("mistral", {"sliding_window": 5}),
-    ("olmo2", {}),
-    ("opt", {}),
-    ("phi3", {"sliding_window": 12}),
-    ("qwen2", {"use_sliding_window": True, "sliding_window": 14, "max_window_layers": 1}),
-    ("qwen3", {}),
-]
-"""What generates. Windows are shorter than the prompt, or end between two steps."""
 
 
 def test_every_decoder_is_among_them():
@@ -363,29 +230,6 @@ def test_without_a_cache_none_is_kept(made):
 
     assert ours(model, input_ids=ids(), config=model.config | {"use_cache": False}).cache is None
     assert isinstance(ours(model, input_ids=ids()).cache, Cache)
-
-
-REFUSED = [
-    ("gpt2", {}, {"inputs_embeds": torch.ones(1)}, NotCovered, "does not read inputs_embeds"),
-    ("gpt2", {}, {"attention_mask": torch.ones(BATCH, LENGTH - 1)}, NotCovered, r"\(batch, 11\), but got \(3, 10\)"),
-    ("gpt2", {}, {"attention_mask": torch.ones(BATCH, 1, LENGTH, LENGTH)}, NotCovered, "an attention mask is"),
-    ("bert", {}, {"encoder_hidden_states": torch.ones(1)}, NotCovered, "does not read encoder_hidden_states"),
-    ("bert", {"position_embedding_type": "relative_key"}, {}, NotCovered, "no relative_key positions"),
-    ("llama", {"hidden_act": "xielu"}, {}, NotCovered, "the reference has no xielu"),
-    ("mistral", {"rope_parameters": {"rope_type": "mrope"}}, {}, NotCovered, "no mrope rotations"),
-    ("llama", {"rope_parameters": {"partial_rotary_factor": 0.5}}, {}, NotCovered, "partial_rotary_factor"),
-    ("gemma2", {"layer_types": ["chunked_attention"] * 2}, {}, NotCovered, "no chunked_attention layers"),
-    ("qwen2", {"layer_types": None, "sliding_window": 4}, {}, NotCovered, "sliding_window needs layer_types"),
-    ("roberta", {"position_embedding_type": "relative_key"}, {}, NotCovered, "no relative_key positions"),
-    ("electra", {"position_embedding_type": "relative_key"}, {}, NotCovered, "no relative_key positions"),
-    ("opt", {"do_layer_norm_before": False}, {}, NotCovered, "do_layer_norm_before"),
-    ("opt", {"word_embed_proj_dim": 32}, {}, NotCovered, "word_embed_proj_dim"),
-    ("bloom", {}, {"position_ids": torch.ones(1, LENGTH)}, NotCovered, "places that are given"),
-    ("bloom", {"n_head": 6}, {}, NotCovered, "no power of two"),
-    ("falcon", {"alibi": True}, {}, NotCovered, "alibi"),
-    ("falcon", {"parallel_attn": False}, {}, NotCovered, "parallel_attn"),
-    ("llama", {"attention_bias": True}, {}, ModelAtFault, "hold no model.layers.0.self_attn.q_proj.bias"),
-]
 
 
 @pytest.mark.parametrize(("model_type", "claims", "inputs", "error", "message"), REFUSED)
