@@ -42,6 +42,7 @@ OWN: dict[str, dict[str, Any]] = {
     "distilbert": {"dim": 64, "hidden_dim": 96, "n_layers": 2, "n_heads": 4},
     "electra": {"embedding_size": 32},
     "falcon": {"multi_query": False, "new_decoder_architecture": False},
+    "gemma": GROUPED,
     "gemma2": {**GROUPED, "sliding_window": 8},
     "gemma3_text": {**GROUPED, "num_hidden_layers": 12, "sliding_window": 8},
     "gpt2": {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 128, "n_inner": 96},

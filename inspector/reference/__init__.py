@@ -7,7 +7,7 @@ so that a stored answer is read without torch.
     activations feedforward experts embeddings outputs cache             likewise
     steps      how a composition says what it is made of
     weights    tensors by the name a checkpoint gives them
-    models/    BERT, GPT-2 and Llama as compositions of steps
+    models/    whole forwards as compositions of steps, one file per architecture
 """
 
 from __future__ import annotations

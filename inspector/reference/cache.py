@@ -18,18 +18,23 @@ class Cache(NamedTuple):
 
     >>> Cache().length, Cache((torch.zeros(1, 2, 5, 4),), (torch.zeros(1, 2, 5, 4),)).length
     (0, 5)
+
+    seen: how many tokens came before, where layers that see a window have let some of them go.
     """
 
     keys: tuple[Tensor, ...] = ()
     values: tuple[Tensor, ...] = ()
+    seen: int | None = None
 
     @property
     def length(self) -> int:
+        if self.seen is not None:
+            return self.seen
         return self.keys[0].shape[2] if self.keys else 0
 
     def extended(self, key: Tensor, value: Tensor) -> Cache:
         """With one layer more."""
-        return Cache((*self.keys, key), (*self.values, value))
+        return Cache((*self.keys, key), (*self.values, value), self.seen)
 
 
 def append(new_BGSK: Tensor, past_BGPK: Tensor | None = None) -> Tensor:

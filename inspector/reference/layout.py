@@ -5,7 +5,7 @@ Shapes: any; a pattern names the axes by letters.
 
 from __future__ import annotations
 
-__all__ = ["arrange", "join", "pieces", "rounded", "together", "viewed"]
+__all__ = ["arrange", "join", "pieces", "repeated", "rounded", "together", "viewed"]
 
 import math
 import re
@@ -77,6 +77,16 @@ def pieces(
     """
     x = x if shape is None else x.reshape(shape)
     return tuple(x.movedim(axis, 0)[start:stop:step].movedim(0, axis) for start, stop, step in bounds)
+
+
+def repeated(x: Tensor, times: int, axis: int) -> Tensor:
+    """Each part of one axis so many times, one after the other.
+
+    >>> import torch
+    >>> repeated(torch.tensor([1, 2]), times=2, axis=0).tolist()
+    [1, 1, 2, 2]
+    """
+    return x.repeat_interleave(times, dim=axis)
 
 
 def rounded(x: Tensor) -> Tensor:

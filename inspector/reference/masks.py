@@ -57,6 +57,7 @@ def build_mask(
     direction: Direction = "causal",
     window: int | None = None,
     attention_mask_BT: Tensor | None = None,
+    dropped: int = 0,
     device: torch.device | str | None = None,
 ) -> Tensor:
     """The mask of `length` queries that come after `past` keys: (S, T), or (B, 1, S, T) with padding.
@@ -66,12 +67,15 @@ def build_mask(
     >>> build_mask(2, direction="bidirectional", attention_mask_BT=torch.tensor([[0, 1]])).int().tolist()
     [[[[0, 1], [0, 1]]]]
 
-    ValueError where the padding says nothing of some keys.
+    dropped: how many tokens before those are no longer held; the padding speaks of them, too. ValueError where it says
+    nothing of some keys.
     """
-    if attention_mask_BT is not None and attention_mask_BT.shape[-1] != past + length:
-        raise ValueError(f"an attention mask covers {past + length} keys, but got {attention_mask_BT.shape[-1]}")
+    total = dropped + past + length
+    if attention_mask_BT is not None and attention_mask_BT.shape[-1] != total:
+        raise ValueError(f"an attention mask covers {total} keys, but got {attention_mask_BT.shape[-1]}")
     keys_T = torch.arange(past + length, device=device)
-    return allowed(keys_T[past:], keys_T, direction, window, padding_BT=attention_mask_BT)
+    padding_BT = None if attention_mask_BT is None else attention_mask_BT[:, dropped:]
+    return allowed(keys_T[past:], keys_T, direction, window, padding_BT=padding_BT)
 
 
 def build_masks(

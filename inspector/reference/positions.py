@@ -7,6 +7,7 @@ from __future__ import annotations
 
 __all__ = [
     "alibi_bias",
+    "alibi_of_numbers",
     "alibi_of_places",
     "alibi_slopes",
     "counted",
@@ -110,6 +111,20 @@ def alibi_of_places(places_BT: Tensor, heads: int) -> Tensor:
     """
     slopes_H11 = alibi_slopes(heads, places_BT.device)[:, None, None]
     return slopes_H11 * places_BT.to(torch.float64)[:, None, None, :]
+
+
+def alibi_of_numbers(heads_1H: Tensor, places_BT: Tensor, batch: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    """The same from the numbers of the heads, 1 to H, where H is a power of two: (B, H, 1, T).
+
+    >>> alibi_of_numbers(torch.tensor([[1, 2]]), torch.tensor([[0, 1]]), batch=1).flatten().tolist()
+    [0.0, 0.0625, 0.0, 0.00390625]
+
+    Computed in float64, handed out as `dtype`, for every row of the batch.
+    """
+    numbers_H = heads_1H.reshape(-1).to(torch.float64)
+    slopes_H11 = torch.pow(2.0, -8.0 * numbers_H / len(numbers_H))[:, None, None]
+    bias = slopes_H11 * places_BT.to(torch.float64)[:, None, None, :]
+    return bias.to(dtype).expand(batch, -1, -1, -1)
 
 
 def relative_bias(

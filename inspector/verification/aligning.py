@@ -57,6 +57,11 @@ def _may_be_claimed(stage: Stage) -> bool:
     return stage.section != "control" or stage.role == "unused"
 
 
+def _is_idle(stage: Stage) -> bool:
+    """Whether its calls returned what they were given: a weight that is cast to its own format is not read yet."""
+    return set(stage.outputs) <= {*stage.inputs, *stage.parameters}
+
+
 class _Pairing:
     """Stages that do several parts at once stay with what their names say; a kernel without, with what it reads.
 
@@ -98,7 +103,7 @@ class _Pairing:
         claimed = Counter(weight for step in self._claimed.steps for weight in self._wanted(step))
         readers: dict[int, list[int]] = {}
         for stage in self._free.values():
-            for weight in self._read(stage):
+            for weight in set() if _is_idle(stage) else self._read(stage):
                 readers.setdefault(weight, []).append(stage.index)
         homes = {
             step.index: {at for weight in self._wanted(step) for at in readers.get(weight, ())}

@@ -6,9 +6,9 @@ that is checked.
 
 from __future__ import annotations
 
-__all__ = ["Claimed", "claimed_by"]
+__all__ = ["Claimed", "claimed_by", "has_head", "past_of"]
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -81,8 +81,8 @@ def claimed_by(
         config,
         {name: _on_meta(tensor) for name, tensor in tensors.items()},
         run,
-        past_of(inputs),
-        head=_has_head(module),
+        past_of(inputs, _on_meta),
+        head=has_head(module),
     )
     shapes = {
         (step.index, output): tuple(tensor.shape) for step in run.steps for output, tensor in enumerate(step.outputs)
@@ -90,22 +90,25 @@ def claimed_by(
     return Claimed(tuple(run.steps), shapes, weights, tensors, f"the reference forward of {model_type}")
 
 
-def past_of(inputs: Mapping[str, Any]) -> Cache | None:
-    """The keys and values that a decode step continues from, on the meta device."""
+def past_of(inputs: Mapping[str, Any], to: Callable[[Tensor], Tensor]) -> Cache | None:
+    """The keys and values that a decode step continues from, each handed through `to`.
+
+    What a cache has let go of only the cache itself can count.
+    """
     from inspector.tracing.tensors import named_tensors
 
     past = inputs.get("past_key_values")
     if past is None:
         return None
     found = named_tensors(past)
-    keys = tuple(_on_meta(tensor) for name, tensor in found if name.endswith("keys"))
-    values = tuple(_on_meta(tensor) for name, tensor in found if name.endswith("values"))
-    return Cache(keys, values)
+    keys, values = (tuple(to(tensor) for name, tensor in found if name.endswith(what)) for what in ("keys", "values"))
+    count = getattr(past, "get_seq_length", None)
+    return Cache(keys, values, None if count is None else int(count()))
 
 
-def _has_head(module: nn.Module) -> bool:
-    head = getattr(module, "get_output_embeddings", lambda: None)()
-    return head is not None
+def has_head(module: nn.Module) -> bool:
+    """Whether a model gives scores of words."""
+    return getattr(module, "get_output_embeddings", lambda: None)() is not None
 
 
 def _on_meta(tensor: Tensor) -> Tensor:

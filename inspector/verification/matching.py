@@ -29,14 +29,18 @@ class Matching(NamedTuple):
 
 
 def match(stages: Sequence[Stage], steps: Sequence[Step]) -> Matching:
-    """Pair stages with steps, the first of a name in a layer with the first, and so on."""
+    """Pair stages with steps, the first of a name in a layer with the first, and so on.
+
+    Of several that belong to no layer (a mask for each kind of layer) one may be left out: they go by who reads them.
+    """
     waiting: dict[tuple[str, int | None], deque[Step]] = defaultdict(deque)
     for step in steps:
         waiting[step.name, step.layer].append(step)
     found: dict[int, list[Step]] = {}
+    readers = _Readers(stages, steps)
     for stage in stages:
         names = [stage.name, *_also(stage)]
-        taken = [waiting[name, stage.layer].popleft() for name in names if waiting[name, stage.layer]]
+        taken = [readers.taken(stage, waiting[name, stage.layer]) for name in names if waiting[name, stage.layer]]
         if taken:
             found[stage.index] = sorted(taken, key=lambda step: step.index)
     for stage in stages:
@@ -72,6 +76,30 @@ def does_nothing(step: Step, claimed: Claimed) -> bool:
         before = claimed.shapes.get((int(first.ref), first.output)) if first.kind == "step" else None
         return before == claimed.shapes[step.index, 0] and len(sources) == 1
     return False
+
+
+class _Readers:
+    """In which layers stages and steps are read."""
+
+    def __init__(self, stages: Sequence[Stage], steps: Sequence[Step]) -> None:
+        self._of_value: dict[int, set[int | None]] = defaultdict(set)
+        for stage in stages:
+            for value in stage.inputs:
+                self._of_value[value].add(stage.layer)
+        self._of_step: dict[int | str, set[int | None]] = defaultdict(set)
+        for step in steps:
+            for _, source in step.sources:
+                if source.kind == "step":
+                    self._of_step[source.ref].add(step.layer)
+
+    def taken(self, stage: Stage, waiting: deque[Step]) -> Step:
+        """The first step that is read in a layer in which the stage is read; the first of all where there is none."""
+        if stage.layer is None and len(waiting) > 1:
+            found = {layer for value in stage.outputs for layer in self._of_value[value]} - {None}
+            same = next((step for step in waiting if found & self._of_step[step.index]), waiting[0])
+            waiting.remove(same)
+            return same
+        return waiting.popleft()
 
 
 def _also(stage: Stage) -> Iterable[str]:

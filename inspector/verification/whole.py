@@ -12,15 +12,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from inspector.reference.cache import Cache
 from inspector.reference.models import forward_of
 from inspector.reference.steps import Composition
 from inspector.tracing.run import outputs_of
-from inspector.tracing.tensors import named_tensors
 from inspector.verification.against.report import Figure
 from inspector.verification.against.whole import divergence
+from inspector.verification.claims import has_head, past_of
 from inspector.verification.verify import Running
 
 _LARGEST = 8 * 2**30
@@ -67,8 +66,8 @@ def _answers(running: Running, forward: Callable[..., Any], dtype: torch.dtype) 
         module.config.to_dict(),  # type: ignore[union-attr, operator]
         {name: tensor for name, tensor in inputs.items() if isinstance(tensor, Tensor)},
         Composition(),
-        _past(inputs, dtype),
-        head=_has_head(module),
+        past_of(inputs, lambda tensor: _in(tensor, dtype)),
+        head=has_head(module),
     )
     found = {name: getattr(answer, name) for name in _ANSWERS}
     return {name: tensor for name, tensor in found.items() if tensor is not None}
@@ -76,23 +75,6 @@ def _answers(running: Running, forward: Callable[..., Any], dtype: torch.dtype) 
 
 def _in(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return tensor.detach().to(dtype) if tensor.is_floating_point() else tensor
-
-
-def _past(inputs: Mapping[str, Any], dtype: torch.dtype) -> Cache | None:
-    """The keys and values that a decode step continues from."""
-    past = inputs.get("past_key_values")
-    if past is None:
-        return None
-    found = named_tensors(past)
-    keys, values = (
-        tuple(_in(tensor, dtype) for name, tensor in found if name.endswith(what)) for what in ("keys", "values")
-    )
-    return Cache(keys, values)
-
-
-def _has_head(module: nn.Module) -> bool:
-    head = getattr(module, "get_output_embeddings", lambda: None)()
-    return head is not None
 
 
 def _compared(name: str, got: Tensor, floor: Tensor, exact: Tensor, inputs: Mapping[str, Any]) -> list[Figure]:

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from inspector.cli import cli
+from inspector.reference.models import FORWARDS
 
 ROOT = Path(__file__).parents[2]
 CHINESE = (ROOT / "README.zh-CN.md").read_text("utf-8")
@@ -51,6 +52,13 @@ def test_both_show_the_same_commands() -> None:
     english = commands((ROOT / "README.md").read_text("utf-8"))
 
     assert english - commands(CHINESE) == set()
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_types_with_a_whole_forward_are_all_named(name: str) -> None:
+    text = " ".join((ROOT / name).read_text("utf-8").split())
+
+    assert f" {' '.join(sorted(FORWARDS))}" in text.replace("。", " ").replace(".", " ")
 
 
 def test_each_leads_to_the_other_and_links_lead_somewhere() -> None:

@@ -1,4 +1,9 @@
-"""Whole forwards, one file per family. Their composition is also the wiring that is claimed."""
+"""Whole forwards, one file per architecture. Their composition is also the wiring that is claimed.
+
+shared layer          inputs, memory, attention, the answer; one layer, whose stages have its number
+rotary rope_claims    what decoders with rotary positions have alike, and what a config says of them
+post_norm             the block of BERT and its kin
+"""
 
 from __future__ import annotations
 
@@ -8,8 +13,28 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-FORWARDS: dict[str, str] = {"bert": "bert", "gpt2": "gpt2", "llama": "llama"}
-"""Model type -> the module that holds its forward."""
+FORWARDS: dict[str, str] = {
+    "bert": "bert",
+    "bloom": "bloom",
+    "camembert": "roberta",
+    "distilbert": "distilbert",
+    "electra": "electra",
+    "falcon": "falcon",
+    "gemma": "gemma",
+    "gemma2": "gemma2",
+    "gpt2": "gpt2",
+    "gpt_neox": "gpt_neox",
+    "llama": "llama",
+    "mistral": "mistral",
+    "olmo2": "olmo2",
+    "opt": "opt",
+    "phi3": "phi3",
+    "qwen2": "qwen2",
+    "qwen3": "qwen3",
+    "roberta": "roberta",
+    "xlm-roberta": "roberta",
+}
+"""Model type -> the module that holds its forward; of some types it is the same."""
 
 
 def forward_of(model_type: str | None) -> Callable[..., Any] | None:

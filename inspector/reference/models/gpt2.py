@@ -1,7 +1,7 @@
 """GPT-2: pre-norm blocks over learned positions (Radford et al. 2019, Language Models are Unsupervised Multitask
 Learners, section 2.3). Its maps are stored (in, out).
 
-Shapes: B batch, S new tokens, P past, T = P + S keys, D width, H heads, K = D/H head width, F ffn width, V vocabulary.
+Shapes: B batch, S new tokens, T keys, D width, H heads, K head width, F ffn width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from inspector.reference.activations import activate
 from inspector.reference.cache import Cache
 from inspector.reference.feedforward import add
 from inspector.reference.heads import split_heads
-from inspector.reference.models.shared import Answer, Inputs, activation_of, attend, remember
+from inspector.reference.models.layer import Layer, layers_of
+from inspector.reference.models.shared import Answer, Inputs, Memory, activation_of, attend, words_of
 from inspector.reference.norms import layer_norm
-from inspector.reference.projections import linear, split_qkv
+from inspector.reference.projections import split_qkv
 from inspector.reference.steps import Composition
 from inspector.reference.weights import Weights
 
@@ -41,21 +42,15 @@ def forward(
 
     `reorder_and_upcast_attn` is another order of the same maths, and `n_inner` is read off the weights' shapes.
     """
-    w = Weights(weights, run, "wte.weight")
-    past = cache or Cache()
-    given = Inputs(inputs, run, past.length)
+    w, memory = Weights(weights, run, "wte.weight"), Memory(run, cache, keep=config.get("use_cache", True))
+    given = Inputs(inputs, run, memory.length)
     x = _embed(w, given, run)
     allowed = given.mask("causal")
-    kept = Cache() if cache is not None or config.get("use_cache", True) else None
-    for layer in range(config["n_layer"]):
-        x, kept = _attention(w, config, run, x, allowed, past, kept, layer)
-        x = _feedforward(w, config, run, x, layer)
+    for layer in layers_of(w, run, config["n_layer"], "h"):
+        x = _attention(layer, config, x, allowed, memory)
+        x = _feedforward(layer, config, x)
     x = run("head.norm", layer_norm, x=x, eps=_eps(config), **w.affine("ln_f"))
-    if not head:
-        return Answer(x, cache=kept)
-    tied = config.get("tie_word_embeddings", True)
-    logits = run("head.lm_head", linear, x=x, weight=w("wte.weight") if tied else w.outside("lm_head.weight"))
-    return Answer(x, logits, cache=kept)
+    return Answer(x, words_of(x, w, run, config, "wte.weight", tied=True) if head else None, cache=memory.kept)
 
 
 def _embed(w: Weights, given: Inputs, run: Composition) -> Tensor:
@@ -67,47 +62,30 @@ def _embed(w: Weights, given: Inputs, run: Composition) -> Tensor:
     kinds, segment = given.get("token_type_ids"), None
     if kinds is not None:
         segment = run("embedding.segment", embeddings.segment, token_type_ids_BS=kinds, table_ND=table)
-    return run(
-        "embedding.add",
-        embeddings.add_embeddings,
-        token_BSD=token,
-        segment_BSD=segment,
-        position_BSD=position,
-    )
+    parts: dict[str, Any] = {"token_BSD": token, "segment_BSD": segment, "position_BSD": position}
+    return run("embedding.add", embeddings.add_embeddings, **parts)
 
 
-def _attention(
-    w: Weights,
-    config: Config,
-    run: Composition,
-    x: Tensor,
-    allowed: Tensor | None,
-    past: Cache,
-    kept: Cache | None,
-    layer: int,
-) -> tuple[Tensor, Cache | None]:
-    name, heads = f"h.{layer}", config["n_head"]
-    y = run("attention.norm", layer_norm, layer=layer, x=x, eps=_eps(config), **w.affine(f"{name}.ln_1"))
-    y = run("attention.qkv_proj", linear, layer=layer, x=y, layout="in_out", **w.affine(f"{name}.attn.c_attn"))
-    q, k, v = run("attention.split_qkv", split_qkv, layer=layer, x_BSD=y, heads=heads)
-    k = run("attention.split_heads.k", split_heads, layer=layer, x_BSD=k, heads=heads)
-    v = run("attention.split_heads.v", split_heads, layer=layer, x_BSD=v, heads=heads)
-    q = run("attention.split_heads.q", split_heads, layer=layer, x_BSD=q, heads=heads)
-    if kept is not None:
-        k, v = remember(run, k, v, past, layer)
-        kept = kept.extended(k, v)
-    y = attend(run, q, k, v, allowed, factor=_factor(config, layer), layer=layer)
-    y = run("attention.o_proj", linear, layer=layer, x=y, layout="in_out", **w.affine(f"{name}.attn.c_proj"))
-    return run("attention.residual", add, layer=layer, residual=x, x=y), kept
+def _attention(layer: Layer, config: Config, x: Tensor, allowed: Tensor | None, memory: Memory) -> Tensor:
+    heads = config["n_head"]
+    y = layer.layer_norm("attention.norm", "ln_1", x, _eps(config))
+    y = layer.linear("attention.qkv_proj", "attn.c_attn", y, bias=True, layout="in_out")
+    q, k, v = layer("attention.split_qkv", split_qkv, x_BSD=y, heads=heads)
+    k = layer("attention.split_heads.k", split_heads, x_BSD=k, heads=heads)
+    v = layer("attention.split_heads.v", split_heads, x_BSD=v, heads=heads)
+    q = layer("attention.split_heads.q", split_heads, x_BSD=q, heads=heads)
+    k, v = memory.with_past(layer, k, v)
+    y = attend(layer, q, k, v, allowed, factor=_factor(config, layer.number))
+    y = layer.linear("attention.o_proj", "attn.c_proj", y, bias=True, layout="in_out")
+    return layer("attention.residual", add, residual=x, x=y)
 
 
-def _feedforward(w: Weights, config: Config, run: Composition, x: Tensor, layer: int) -> Tensor:
-    name = f"h.{layer}"
-    y = run("mlp.norm", layer_norm, layer=layer, x=x, eps=_eps(config), **w.affine(f"{name}.ln_2"))
-    y = run("mlp.up_proj", linear, layer=layer, x=y, layout="in_out", **w.affine(f"{name}.mlp.c_fc"))
-    y = run("mlp.activation", activate, layer=layer, x=y, kind=activation_of(config, "activation_function"))
-    y = run("mlp.down_proj", linear, layer=layer, x=y, layout="in_out", **w.affine(f"{name}.mlp.c_proj"))
-    return run("mlp.residual", add, layer=layer, residual=x, x=y)
+def _feedforward(layer: Layer, config: Config, x: Tensor) -> Tensor:
+    y = layer.layer_norm("mlp.norm", "ln_2", x, _eps(config))
+    y = layer.linear("mlp.up_proj", "mlp.c_fc", y, bias=True, layout="in_out")
+    y = layer("mlp.activation", activate, x=y, kind=activation_of(config, "activation_function"))
+    y = layer.linear("mlp.down_proj", "mlp.c_proj", y, bias=True, layout="in_out")
+    return layer("mlp.residual", add, residual=x, x=y)
 
 
 def _factor(config: Config, layer: int) -> float:

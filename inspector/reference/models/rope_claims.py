@@ -23,22 +23,24 @@ _NUMBERS = {
 """Key of a config -> the field it fills."""
 
 
-def rope_claimed(config: Mapping[str, Any], dim: int) -> RopeScaling:
-    """The rotation of a whole head of `dim` elements.
+def rope_claimed(config: Mapping[str, Any], width: int, *, partial: bool = False) -> RopeScaling:
+    """The rotation of a head of `width` elements; with `partial` perhaps only of its first ones.
 
     >>> rope_claimed({"rope_theta": 5e5, "rope_scaling": None}, 64).theta
     500000.0
     >>> rope_claimed({"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}}, 64).factor
     2.0
 
-    NotCovered for a kind without a formula here, and for a rotation of part of a head.
+    NotCovered for a kind without a formula here, and without `partial` for a rotation of part of a head.
     """
     said = {**(config.get("rope_scaling") or {}), **(config.get("rope_parameters") or {})}
     kind = said.get("rope_type", said.get("type", "default"))
     if kind not in KINDS:
         raise NotCovered(f"the reference has no {kind} rotations", why="the config's rope_parameters claim them")
-    if said.get("partial_rotary_factor", config.get("partial_rotary_factor")) not in (None, 1.0):
+    share = said.get("partial_rotary_factor", config.get("partial_rotary_factor")) or 1.0
+    if share != 1.0 and not partial:
         raise NotCovered("this reference turns whole heads", why="partial_rotary_factor claims a part")
+    dim = int(width * share)
     theta = said.get("rope_theta", config.get("rope_theta")) or 10000.0
     if kind == "default":
         return RopeScaling(dim, float(theta))

@@ -1,24 +1,26 @@
-"""What the three families have alike: how inputs enter, attention from scores to the joined heads, and the answer.
+"""What the forwards have alike: how inputs enter, what is remembered, attention up to the joined heads, the answer.
 
 Shapes: B batch, S new tokens, P past, T = P + S keys, D width, H heads, G kv heads, K head width, V vocabulary.
 """
 
 from __future__ import annotations
 
-__all__ = ["Answer", "Inputs", "activation_of", "attend", "remember"]
+__all__ = ["Answer", "Inputs", "Memory", "Sight", "activation_of", "attend", "sights_of", "words_of"]
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inspector.reference import attention
 from inspector.reference.activations import known_as
-from inspector.reference.cache import Cache, append
+from inspector.reference.cache import Cache, append, append_and_keep
 from inspector.reference.heads import merge_heads
 from inspector.reference.masks import Direction, build_mask
+from inspector.reference.models.layer import Layer
 from inspector.reference.positions import position_ids
+from inspector.reference.projections import linear
 from inspector.reference.steps import Composition
-from inspector.reference.weights import NotCovered, require_inputs
+from inspector.reference.weights import NotCovered, Weights, require_inputs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +42,7 @@ class Answer:
 class Inputs:
     """The inputs of a forward, entered by name, and what is made of them before the first layer."""
 
-    def __init__(self, inputs: Mapping[str, Tensor], run: Composition, past: int) -> None:
+    def __init__(self, inputs: Mapping[str, Tensor], run: Composition, past: int = 0) -> None:
         self.length = inputs["input_ids"].shape[1] if "input_ids" in inputs else 0
         self.past = past
         require_inputs(inputs, past + self.length)
@@ -60,47 +62,111 @@ class Inputs:
         where = self["input_ids"].device
         return self._run("positions.ids", position_ids, length=self.length, past=self.past, device=where)
 
-    def mask(self, direction: Direction) -> Tensor | None:
-        """None where nothing is hidden: a bidirectional model that was given no padding."""
+    def mask(self, direction: Direction, window: int | None = None, held: int | None = None) -> Tensor | None:
+        """None where nothing is hidden: a bidirectional model that was given no padding.
+
+        window: how many tokens a query sees, itself among them. held: how many of the past are still there.
+        """
         padding = self.get("attention_mask")
         if direction == "bidirectional" and padding is None:
             return None
-        where = self["input_ids"].device
+        held = self.past if held is None else held
         return self._run(
             "mask.build",
             build_mask,
             length=self.length,
-            past=self.past,
+            past=held,
             direction=direction,
+            window=window,
             attention_mask_BT=padding,
-            device=where,
+            dropped=self.past - held,
+            device=self["input_ids"].device,
         )
 
 
-def remember(run: Composition, k: Tensor, v: Tensor, past: Cache, layer: int) -> tuple[Tensor, Tensor]:
-    """Keys and values of all tokens, (B, G, T, K): those of the past, if any, and then the new ones."""
-    old: tuple[Tensor | None, Tensor | None] = (None, None)
-    if past.keys:
-        old = (
-            run.enter("cache", f"{layer}.k", past.keys[layer]),
-            run.enter("cache", f"{layer}.v", past.values[layer]),
-        )
-    k = run("attention.cache_update.k", append, layer=layer, new_BGSK=k, past_BGPK=old[0])
-    v = run("attention.cache_update.v", append, layer=layer, new_BGSK=v, past_BGPK=old[1])
-    return k, v
+class Memory:
+    """Keys and values of earlier tokens, and those that are kept for the next step (`kept`, None where none are)."""
+
+    def __init__(self, run: Composition, cache: Cache | None, *, keep: bool) -> None:
+        self._run, self._past = run, cache or Cache()
+        self.kept = Cache() if keep or cache is not None else None
+
+    @property
+    def length(self) -> int:
+        """How many tokens came before."""
+        return self._past.length
+
+    def held(self, layer: int) -> int:
+        """Of how many of them a layer still has the keys."""
+        return self._past.keys[layer].shape[2] if self._past.keys else 0
+
+    def with_past(self, layer: Layer, k: Tensor, v: Tensor, window: int | None = None) -> tuple[Tensor, Tensor]:
+        """Keys and values of all tokens, (B, G, T, K): those of the past, if any, and then the new ones.
+
+        window: of how many tokens a next one sees the keys, itself among them; no more are kept for it. A past that
+        holds more is one that forgets nothing.
+        """
+        if self.kept is None:
+            return k, v
+        held, seen = self.held(layer.number), self.length + k.shape[2]
+        keeps = window - 1 if window is not None and held < window <= held + k.shape[2] else None
+        (k, kept_k), (v, kept_v) = (self._appended(layer, name, new, keeps) for name, new in (("k", k), ("v", v)))
+        self.kept = self.kept.extended(kept_k, kept_v)._replace(seen=seen)
+        return k, v
+
+    def _appended(self, layer: Layer, name: str, new: Tensor, keeps: int | None) -> tuple[Tensor, Tensor]:
+        """All of them, and what is kept."""
+        before = self._past.keys if name == "k" else self._past.values
+        past = self._run.enter("cache", f"{layer.number}.{name}", before[layer.number]) if before else None
+        stage = f"attention.cache_update.{name}"
+        if keeps is not None:
+            return layer(stage, append_and_keep, new_BGSK=new, past_BGPK=past, keeps=keeps)
+        full = layer(stage, append, new_BGSK=new, past_BGPK=past)
+        return full, full
+
+
+class Sight(NamedTuple):
+    """Who may be seen in a layer. window: how many tokens a query sees, itself among them; None for all before it."""
+
+    allowed: Tensor | None
+    window: int | None = None
+
+
+def sights_of(given: Inputs, memory: Memory, windows: Sequence[int | None]) -> list[Sight]:
+    """What every layer sees of what came before, by its window; layers with one window share one mask."""
+    made = {
+        window: Sight(given.mask("causal", window, memory.held(windows.index(window))), window)
+        for window in dict.fromkeys(windows)
+    }
+    return [made[window] for window in windows]
 
 
 def attend(
-    run: Composition, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, *, factor: float, layer: int
+    layer: Layer,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    allowed: Tensor | None,
+    *,
+    factor: float,
+    cap: float | None = None,
+    bias: Tensor | None = None,
 ) -> Tensor:
-    """(B, H, S, K), (B, H, T, K) twice -> (B, S, H·K), stage by stage."""
-    s = run("attention.scores", attention.scores, layer=layer, q_BHSK=q, k_BHTK=k)
-    s = run("attention.scale", attention.scale, layer=layer, scores_BHST=s, factor=factor)
+    """(B, H, S, K), (B, H, T, K) twice -> (B, S, H·K), stage by stage.
+
+    cap: c where scores become c·tanh(scores/c). bias: what positions add to them.
+    """
+    s = layer("attention.scores", attention.scores, q_BHSK=q, k_BHTK=k)
+    s = layer("attention.scale", attention.scale, scores_BHST=s, factor=factor)
+    if bias is not None:
+        s = layer("attention.position_bias", attention.add_bias, scores_BHST=s, bias=bias)
+    if cap is not None:
+        s = layer("attention.softcap", attention.softcap, x=s, cap=cap)
     if allowed is not None:
-        s = run("attention.mask", attention.apply_mask, layer=layer, scores_BHST=s, allowed=allowed)
-    p = run("attention.softmax", attention.softmax, layer=layer, scores_BHST=s)
-    x = run("attention.weighted_sum", attention.weighted_sum, layer=layer, weights_BHST=p, v_BHTK=v)
-    return run("attention.merge_heads", merge_heads, layer=layer, x_BHSK=x)
+        s = layer("attention.mask", attention.apply_mask, scores_BHST=s, allowed=allowed)
+    p = layer("attention.softmax", attention.softmax, scores_BHST=s)
+    x = layer("attention.weighted_sum", attention.weighted_sum, weights_BHST=p, v_BHTK=v)
+    return layer("attention.merge_heads", merge_heads, x_BHSK=x)
 
 
 def activation_of(config: Mapping[str, Any], key: str) -> str:
@@ -113,3 +179,9 @@ def activation_of(config: Mapping[str, Any], key: str) -> str:
     if name is None:
         raise NotCovered(f"the reference has no {config[key]}", why=f"{key} of the config claims it")
     return name
+
+
+def words_of(x: Tensor, w: Weights, run: Composition, config: Mapping[str, Any], table: str, *, tied: bool) -> Tensor:
+    """Scores of words, (B, S, V): by the token table where it is tied, else by `lm_head`. tied: what no word means."""
+    is_tied = config.get("tie_word_embeddings", tied)
+    return run("head.lm_head", linear, x=x, weight=w(table) if is_tied else w.outside("lm_head.weight"))

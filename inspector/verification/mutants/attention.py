@@ -182,6 +182,7 @@ _SOFTMAX = (
         "the probabilities of a key add up to 1, not those of a query",
         seen_in(29),
         lambda scores_BHST, **_: torch.nn.functional.softmax(scores_BHST, -2) if scores_BHST.shape[-2] > 1 else None,
+        told_at=("attention.split_qkv",),  # whoever's probabilities add up to 1 are the queries
     ),
     Mutant(
         "softmax-in-half-precision",

@@ -19,6 +19,8 @@ from inspector.verification.mutants.seen import seen_in
 
 _ACTIVATE = ("activations.activate",)
 _MULTIPLY = ("feedforward.multiply",)
+_UP = ("mlp.up_proj", "mlp.split_up_gate")
+"""What the up projection makes is then read by nobody."""
 _ADD = ("feedforward.add",)
 
 _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -86,9 +88,17 @@ _GATES = (
         "the gate is handed on by itself",
         "https://github.com/huggingface/transformers/pull/29402",
         lambda gate, up: gate,
+        told_at=_UP,
     ),
     Mutant("gate-added", _MULTIPLY, "gate and up are added", seen_in(42), lambda gate, up: gate + up),
-    Mutant("gate-squared", _MULTIPLY, "the gate is multiplied with itself", seen_in(42), lambda gate, up: gate * gate),
+    Mutant(
+        "gate-squared",
+        _MULTIPLY,
+        "the gate is multiplied with itself",
+        seen_in(42),
+        lambda gate, up: gate * gate,
+        told_at=_UP,
+    ),
 )
 
 _RESIDUALS = (

@@ -94,8 +94,10 @@ def _turned_values(target: Target) -> Edits | None:
 
     def edit(call: Call) -> Tensor:
         v, cos, sin = call.seen[old], *(call.seen[table] for table in tables)
-        half = v.shape[-1] // 2
-        turned = v * cos + torch.cat((-v[..., half:], v[..., :half]), -1) * sin
+        dims = cos.shape[-1]  # of a head, perhaps not all
+        part, half = v[..., :dims], dims // 2
+        part = part * cos + torch.cat((-part[..., half:], part[..., :half]), -1) * sin
+        turned = torch.cat((part, v[..., dims:]), -1)
         args = tuple(turned if arg is v else arg for arg in call.args)
         made: Tensor = call._replace(args=args).made()
         return made
@@ -184,8 +186,11 @@ def _before_sum(target: Target) -> Edits | None:
     return None if total is None else rewired(target, "x", total.values.get("x"))
 
 
-_PATHS = tuple(f"attention.{role}" for role in "k_proj v_proj split_qkv split_heads rope cache_update".split())
+_PATHS = tuple(f"attention.{role}" for role in "k_proj v_proj qkv_proj split_qkv split_heads rope cache_update".split())
 """Who is a key is told by who reads it: values that are scored are keys that come from another place."""
+
+_UNREAD = ("mlp.norm",)
+"""What it makes is then read by nobody."""
 
 _ATTENTION = (
     Mutant(
@@ -283,6 +288,7 @@ _STREAM = (
         seen_in(10),
         change=_read_by("x", "mlp.norm", "x"),
         roles=("mlp.up_proj", "mlp.gate_proj"),
+        told_at=_UNREAD,
     ),
     Mutant(
         "feed-forward-reads-attention's-norm",
@@ -291,6 +297,7 @@ _STREAM = (
         seen_in(10),
         change=_from("x", "attention.norm"),
         roles=("mlp.up_proj", "mlp.gate_proj"),
+        told_at=_UNREAD,
     ),
     Mutant(
         "gate-and-up-swapped",
