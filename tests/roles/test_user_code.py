@@ -151,6 +151,14 @@ def plain(q, k, v):
     return ((q @ k.transpose(-1, -2)).mul(0.3).softmax(-1) @ v).transpose(1, 2)
 
 
+def in_two_pieces(q, k, v):
+    """The first key apart from the others, as sparse attention does it: two products, one softmax, two sums."""
+    q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+    one, rest = (q @ part.transpose(-1, -2).mul(0.3) for part in (k[:, :, :1], k[:, :, 1:]))
+    a = torch.cat([one, rest], -1).softmax(-1)
+    return (a[..., :1] @ v[:, :, :1] + a[..., 1:] @ v[:, :, 1:]).transpose(1, 2)
+
+
 def linear_attention(q, k, v):
     q, k = functional.elu(q) + 1, functional.elu(k) + 1
     return torch.einsum("bshd,bhdm->bshm", q, torch.einsum("bshd,bshm->bhdm", k, v))
@@ -190,7 +198,7 @@ def test_queries_and_keys_are_told_apart_by_the_axis_that_sums_to_one(spelling):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("spelling", [plain, keys_first, keys_in_rows, values_first])
+@pytest.mark.parametrize("spelling", [plain, keys_first, keys_in_rows, values_first, in_two_pieces])
 def test_the_stream_is_never_counted_in_keys(spelling):
     trace, naming, _ = parts_of(spelling)
     graph = build(trace, naming)
