@@ -133,6 +133,7 @@ class Bases:
         self.config = config
         self._small: dict[str, Small | None] = {"prefill": Small(config)}
         self._known: dict[str, Known] = {}
+        self._beside: dict[str, Bases] = {}
 
     def small(self, reading: Reading) -> Small | None:
         """None where it does not run so, or is the same as in prefill: its head is on already."""
@@ -147,6 +148,15 @@ class Bases:
             return Small(self.config, reading)
         except Exception:  # an encoder has no step of decoding, a model may have no head
             return None
+
+    def beside(self, flip: switches.Flip) -> Bases:
+        """The ones that a switch is thrown in: these, unless it needs something besides. Kept for the next one."""
+        if not flip.beside:
+            return self
+        key = repr((flip.part, flip.beside))
+        if key not in self._beside:
+            self._beside = {key: Bases(switches.prepared(self.config, flip))}
+        return self._beside[key]
 
     def known(self, reading: Reading) -> Known:
         same = next(one for one in READINGS if one.trace == reading.trace)
@@ -170,35 +180,26 @@ def swept(model_type: str) -> Iterator[dict[str, Any]]:
 
 def thrown(bases: Bases, flip: switches.Flip) -> dict[str, Any]:
     """What one switch does: in the first reading that shows it, else none."""
-    row = {"key": flip.name, "old": flip.old, "new": flip.new, "beside": dict(flip.beside)}
-    row = {name: value for name, value in row.items() if name != "beside" or value}
-    places = dict[str, str]()
+    row = {"key": flip.name, "old": flip.old, "new": flip.new}
+    row |= {name: dict(said) for name, said in (("along", flip.along), ("beside", flip.beside)) if said}
+    places, name = dict[str, str](), "config"
     try:
+        bases = bases.beside(flip)
         config = switches.thrown(bases.config, flip)
         keys = differing(bases.config, config)
         for reading in READINGS:
             if (base := bases.small(reading)) is None:
                 continue
-            read = {key: base.reads[key] for key in sorted(keys) if key in base.reads}
+            name, read = reading.name, {key: base.reads[key] for key in sorted(keys) if key in base.reads}
             places |= read
-            if reading.name != "prefill" and (not read or switches.is_mute(flip)):
+            if name != "prefill" and (not read or switches.is_mute(flip)):
                 continue
-            other = _run(config, reading, base)
-            if other is not None and (moved := _moved(base, other)):
+            other = Small(config, reading, base.module.state_dict())
+            if moved := _moved(base, other):
                 return row | _seen(bases, other, reading, moved)
     except Exception as error:  # a switch may break transformers anywhere
-        return row | {"result": "invalid", "why": _said(error)}
+        return row | {"result": "invalid", "why": _said(error), "reading": name}
     return row | {"result": "no effect", "why": _silence(flip, keys, places)}
-
-
-def _run(config: Any, reading: Reading, base: Small) -> Small | None:
-    """None where it runs in prefill and not in this reading: without a cache there is no step."""
-    try:
-        return Small(config, reading, base.module.state_dict())
-    except Exception:
-        if reading.name == "prefill":
-            raise
-        return None
 
 
 def _moved(base: Small, other: Small) -> list[str]:

@@ -119,13 +119,18 @@ def shown(row: dict[str, Any], model_type: str) -> str:
     'bias.mlp'
     """
     if row["result"] == "changed":
-        own = [name for name in row["seen"] if not name.startswith(("cost.", "cache.", "model.parameters"))]
-        beside = f" ({row['reading']})" if row.get("reading", "prefill") != "prefill" else ""
-        return ", ".join((own or row["seen"])[:3]) + beside
+        own = [name for name in row["seen"] if not name.startswith(flags.COUNTS)]
+        return ", ".join((own or row["seen"])[:3]) + _beside(row)
     if row["result"] == "unseen":
-        return row.get("why") or f"{', '.join(row['moved'])} moved ({row['reading']})"
-    flip = flips.Flip((), _last(row), row["old"], row["new"])
-    return (row["result"] == "no effect" and flips.reason(flip, model_type)) or row["why"]
+        return (row.get("why") or f"{', '.join(row['moved'])} moved") + _beside(row)
+    if row["result"] == "invalid":
+        return row["why"] + _beside(row)
+    return flips.reason(flips.Flip((), _last(row), row["old"], row["new"]), model_type) or row["why"]
+
+
+def _beside(row: dict[str, Any]) -> str:
+    """In which reading, where it is not the first."""
+    return "" if row.get("reading", "prefill") in ("config", "prefill") else f" ({row['reading']})"
 
 
 def _last(row: dict[str, Any]) -> str:

@@ -23,13 +23,15 @@ from inspector.source.shrink import head_width
 class Flip(NamedTuple):
     """One key of one part of a config, with another value.
 
-    part: where the part is in the document. key: a dot leads inside. beside: what else the part then says.
+    part: where the part is in the document. key: a dot leads inside. along: what the new value says besides, and the
+    old one has no use for. beside: what both sides say, so that the switch counts.
     """
 
     part: tuple[str, ...]
     key: str
     old: Any
     new: Any
+    along: tuple[tuple[str, Any], ...] = ()
     beside: tuple[tuple[str, Any], ...] = ()
 
     @property
@@ -62,11 +64,20 @@ def flips(config: Any) -> list[Flip]:
 
 def thrown(config: Any, flip: Flip) -> Any:
     """The config with one switch thrown. It raises what transformers raises, where it refuses that."""
+    return _with(config, flip.part, ((flip.key, flip.new), *flip.along, *flip.beside))
+
+
+def prepared(config: Any, flip: Flip) -> Any:
+    """The config that a switch is thrown in."""
+    return _with(config, flip.part, flip.beside) if flip.beside else config
+
+
+def _with(config: Any, path: tuple[str, ...], said: typing.Iterable[tuple[str, Any]]) -> Any:
     document = copy.deepcopy(config.to_dict())
-    part = _inside(document, flip.part)
-    for key, value in ((flip.key, flip.new), *flip.beside):
-        *path, last = key.split(".")
-        _inside(part, path)[last] = copy.deepcopy(value)
+    part = _inside(document, path)
+    for key, value in said:
+        *inner, last = key.split(".")
+        _inside(part, inner)[last] = copy.deepcopy(value)
     return type(config).from_dict(document)
 
 
@@ -160,7 +171,7 @@ def _flip(place: Place, key: str, old: Any, new: Any) -> Flip:
     rows = [row for row in table()["beside"] if re.fullmatch(row["keys"], key) and row.get("value", last) == last]
     told = {name: value or None for row in rows for name, value in row.get("set", {}).items() if name in place.part}
     missing = {name: value for row in rows for name, value in row.get("need", {}).items() if not place.part.get(name)}
-    return Flip(place.path, key, old, new, tuple({**told, **missing}.items()))
+    return Flip(place.path, key, old, new, beside=tuple({**told, **missing}.items()))
 
 
 def _within(place: Place, key: str, value: dict[str, Any]) -> Iterator[Flip]:
@@ -216,7 +227,7 @@ def _speaks(row: dict[str, Any], key: str, model_type: str) -> bool:
 
 def _unset(place: Place, key: str, row: dict[str, Any]) -> Flip:
     beside = {**dict(_flip(place, key, None, row["value"]).beside), **row.get("beside", {})}
-    return Flip(place.path, key, None, row["value"], tuple(beside.items()))
+    return Flip(place.path, key, None, row["value"], beside=tuple(beside.items()))
 
 
 def _words(config: Any, key: str, value: str) -> list[str]:

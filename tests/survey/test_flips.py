@@ -123,6 +123,14 @@ def test_one_without_effect_says_why(sweep, throw, bases):
     assert sweep.flags.thrown(bases("gpt2"), flip)["why"] == "the config takes it back"
 
 
+def test_what_a_switch_needs_besides_is_on_both_sides(throw):
+    """Relative attention alone moves much; with it on both sides, what is left is what the switch does."""
+    row = throw("deberta-v2", "norm_rel_ebd")
+
+    assert (row["result"], row["beside"]["relative_attention"]) == ("changed", True)
+    assert "position.kind" not in row["seen"]
+
+
 def test_one_that_is_refused_says_why(sweep, bases):
     flip = sweep.flips.Flip((), "activation_function", "gelu_new", "no such function")
     row = sweep.flags.thrown(bases("gpt2"), flip)
@@ -181,7 +189,7 @@ def test_the_page_lists_each_switch_with_what_shows_it(sweep, found):
     text = sweep.page.page(found)
 
     assert "| mlp\\_bias | no | yes | bias.mlp | a, b |" in text
-    assert "| flag | yes | no | logits moved (prefill) | a, b |" in text
+    assert "| flag | yes | no | logits moved | a, b |" in text
     assert [row["type"] for row in found["rows"]] == ["a", "b"]
     assert json.loads(sweep.page.as_json(found)) == found
 
