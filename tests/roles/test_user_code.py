@@ -13,6 +13,7 @@ from inspector.records import Scenario
 from inspector.roles import infer
 from inspector.source import live_subject
 from inspector.stage_graph import AxisNames, build
+from inspector.stage_graph.attributes import attribute
 from inspector.stage_graph.masks import describe
 from inspector.tracing import observe
 from inspector.vocabulary import UNKNOWN
@@ -206,6 +207,33 @@ def test_the_stream_is_never_counted_in_keys(spelling):
 
     assert {axes.of(value)[1] for value in naming.trunk} == {""}
     assert any("T" in axes.of(value) for op in trace.ops for value in op.outputs)
+
+
+class Rms(nn.Module):
+    """A norm that takes its mean in a number format of its own."""
+
+    def __init__(self, dtype):
+        super().__init__()
+        self.dtype = dtype
+        self.weight = nn.Parameter(torch.ones(WIDTH))
+
+    def forward(self, x):
+        y = x.to(self.dtype)
+        y = y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + 1e-6)
+        return self.weight * y.to(x.dtype)
+
+
+@pytest.mark.parametrize(("dtype", "said"), [(torch.float32, None), (torch.bfloat16, "bfloat16")])
+def test_a_norm_that_rounds_its_mean_says_so(dtype, said):
+    model = Residual(plain)
+    model.norm = Rms(dtype)
+    inputs = live_subject(model.to(torch.bfloat16).eval(), lambda b, s, p: (torch.zeros(b, s, dtype=torch.int64),))
+    trace = observe(inputs, CPU)
+    graph = build(trace, infer(trace))
+    stage = next(stage for stage in graph.stages if stage.path == "attention.norm")
+
+    assert attribute(graph, stage, "kind") == "rms"
+    assert attribute(graph, stage, "dtype") == said
 
 
 def test_tokens_that_meet_without_a_softmax_are_no_feed_forward():

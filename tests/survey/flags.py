@@ -36,6 +36,7 @@ from reads import differing, reads
 from inspector.api.fingerprint import versions
 from inspector.api.survey_pool import Lost, answers
 from inspector.records import Scenario
+from inspector.vocabulary import UNKNOWN
 
 MEASURED = Path(__file__).parents[2] / "reports" / "measured"
 COUNTS = ("cost.", "cache.", "model.parameters")
@@ -109,7 +110,9 @@ class Known:
         from inspector.fact_sheet.sheet import fact_sheet
 
         trace = small.trace()
-        sheet = fact_sheet(trace, Scene(trace))
+        scene = Scene(trace)
+        sheet = fact_sheet(trace, scene)
+        self.unknown = sum(part.path == UNKNOWN for part in scene.naming.parts)
         self.facts = {(fact.id, fact.layers): fact.value for fact in sheet.facts}
         self.side = side_of(trace)
 
@@ -213,11 +216,14 @@ def _moved(base: Small, other: Small) -> list[str]:
 
 def _seen(bases: Bases, other: Small, reading: Reading, moved: list[str]) -> dict[str, Any]:
     """Whether a fact or a row says that answers moved."""
-    found = {"reading": reading.name, "moved": moved}
+    found: dict[str, Any] = {"reading": reading.name, "moved": moved}
     try:
-        seen = bases.known(reading).differs(Known(other))
+        before, after = bases.known(reading), Known(other)
+        seen = before.differs(after)
     except Exception as error:  # one that runs and cannot be described is a fault of inspector
         return {"result": "unseen", "why": _said(error), **found}
+    if after.unknown > before.unknown:
+        found["unknown"] = after.unknown - before.unknown
     return {"result": "changed" if seen else "unseen", "seen": seen[:6], **found}
 
 

@@ -119,8 +119,9 @@ def shown(row: dict[str, Any], model_type: str) -> str:
     'bias.mlp'
     """
     if row["result"] == "changed":
+        open_ = f"; {row['unknown']} more ops have no role" if "unknown" in row else ""
         own = [name for name in row["seen"] if not name.startswith(flags.COUNTS)]
-        return ", ".join((own or row["seen"])[:3]) + _beside(row)
+        return ", ".join((own or row["seen"])[:3]) + _beside(row) + open_
     if row["result"] == "unseen":
         return (row.get("why") or f"{', '.join(row['moved'])} moved") + _beside(row)
     if row["result"] == "invalid":

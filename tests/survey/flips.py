@@ -77,7 +77,10 @@ def _with(config: Any, path: tuple[str, ...], said: typing.Iterable[tuple[str, A
     part = _inside(document, path)
     for key, value in said:
         *inner, last = key.split(".")
-        _inside(part, inner)[last] = copy.deepcopy(value)
+        if value is None:
+            _inside(part, inner).pop(last, None)
+        else:
+            _inside(part, inner)[last] = copy.deepcopy(value)
     return type(config).from_dict(document)
 
 
