@@ -180,6 +180,14 @@ def _cache(graph: StageGraph, stage: Stage) -> Attributes:
     return {"keeps": "a window" if "select" in kinds else "all"}
 
 
+def _residual(graph: StageGraph, stage: Stage) -> Attributes:
+    """The number format of a stream that is kept in another one than what is added to it."""
+    values = graph.trace.values
+    sums = [op for op in graph.ops(stage) if op.name == "add"]
+    mixed = (op for op in sums if len({values[value].dtype for value in op.inputs}) > 1)
+    return {"dtype": next((values[op.outputs[0]].dtype for op in mixed), None)}
+
+
 def _sum(graph: StageGraph, stage: Stage) -> Attributes:
     return {"addends": len(stage.inputs)}
 
@@ -199,6 +207,7 @@ _BY_ROLE: dict[str, Callable[[StageGraph, Stage], Attributes]] = {
     "repeat_kv": _repeat,
     "top_k": _top_k,
     "router_score": _router_score,
+    "residual": _residual,
     "cache_update": _cache,
 }
 

@@ -236,6 +236,21 @@ def test_a_norm_that_rounds_its_mean_says_so(dtype, said):
     assert attribute(graph, stage, "dtype") == said
 
 
+@pytest.mark.parametrize(("dtype", "said"), [(torch.float32, "float32"), (torch.bfloat16, None)])
+def test_a_stream_that_is_kept_in_another_format_says_so(dtype, said):
+    class Kept(Residual):
+        def forward(self, tokens):
+            x = self.table(tokens).to(dtype)
+            return self.out(self.last((x + self.mix(self.norm(x.to(torch.bfloat16)))).to(torch.bfloat16)))
+
+    model = Kept(plain).to(torch.bfloat16).eval()
+    trace = observe(live_subject(model, lambda b, s, p: (torch.zeros(b, s, dtype=torch.int64),)), CPU)
+    graph = build(trace, infer(trace))
+    stage = next(stage for stage in graph.stages if stage.path == "attention.residual")
+
+    assert attribute(graph, stage, "dtype") == said
+
+
 def test_tokens_that_meet_without_a_softmax_are_no_feed_forward():
     _, naming, used = parts_of(linear_attention)
 
