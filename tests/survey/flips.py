@@ -46,6 +46,14 @@ class Place(NamedTuple):
     config: Any
     part: dict[str, Any]
 
+    def own(self, key: str) -> str:
+        """A standard key as this config spells it."""
+        return str(self.config.attribute_map.get(key, key))
+
+    def said(self, rows: list[dict[str, Any]], what: str) -> list[tuple[str, Any]]:
+        """What some rows of the table say besides."""
+        return [(self.own(name), value) for row in rows for name, value in row.get(what, {}).items()]
+
 
 ELSEWHERE = (
     "id2label", "label2id", "architectures", "dtype", "transformers_version", "model_type", "_name_or_path",
@@ -172,8 +180,8 @@ def _flip(place: Place, key: str, old: Any, new: Any) -> Flip:
     """With what makes it count."""
     last = new[-1] if isinstance(new, list) else new
     rows = [row for row in table()["beside"] if re.fullmatch(row["keys"], key) and row.get("value", last) == last]
-    told = {name: value or None for row in rows for name, value in row.get("set", {}).items() if name in place.part}
-    missing = {name: value for row in rows for name, value in row.get("need", {}).items() if not place.part.get(name)}
+    told = {name: value or None for name, value in place.said(rows, "set") if name in place.part}
+    missing = {name: value for name, value in place.said(rows, "need") if not place.part.get(name)}
     return Flip(place.path, key, old, new, beside=tuple({**told, **missing}.items()))
 
 
@@ -195,7 +203,7 @@ def _rotations(place: Place, key: str, value: dict[str, Any]) -> Iterator[Flip]:
         if kind != old:
             lists = {name: [number] * pairs for name, number in row.get("pairs", {}).items()}
             inside = {f"{key}.{name}": number for name, number in {**row.get("set", {}), **lists}.items()}
-            outside = {name: number for name, number in row.get("beside", {}).items() if name in place.part}
+            outside = {place.own(name): number for name, number in row.get("beside", {}).items()}
             yield Flip(place.path, f"{key}.rope_type", old, kind, (*inside.items(), *outside.items()))
 
 
