@@ -82,7 +82,8 @@ class Small:
             self.module = self.subject.make(settled)
             randomise(self.module, 0)
             self._take(weights or {})
-            with torch.no_grad():
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(0)  # a forward may draw: noise that it removes again, say
                 output = self.module(**self.subject.inputs(self.module, settled))
         self.head = bool(settled.head)
         self.shapes = {name: tuple(value.shape) for name, value in self.module.state_dict().items()}

@@ -201,8 +201,10 @@ def _rotations(place: Place, key: str, value: dict[str, Any]) -> Iterator[Flip]:
     pairs = _turned(place.part, value) // 2
     for kind, row in table()["rotation"].items():
         if kind != old:
+            # The share of a proportional rotation is another thing: all elements are in its tables, some do not turn.
+            whole = {"partial_rotary_factor": 1.0} if old == "proportional" else {}
             lists = {name: [number] * pairs for name, number in row.get("pairs", {}).items()}
-            inside = {f"{key}.{name}": number for name, number in {**row.get("set", {}), **lists}.items()}
+            inside = {f"{key}.{name}": number for name, number in {**row.get("set", {}), **lists, **whole}.items()}
             outside = {place.own(name): number for name, number in row.get("beside", {}).items()}
             yield Flip(place.path, f"{key}.rope_type", old, kind, (*inside.items(), *outside.items()))
 
