@@ -305,12 +305,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("types", nargs="*")
     parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--sample", type=int, help="every n-th type, and one of each kind of attention")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=600, help="for each type")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="after these no type is begun")
     asked = parser.parse_args()
+    from inspector.source.types import sample
+
     until, found = time.monotonic() + 60 * asked.minutes, read(asked.output)
-    left = [name for name in asked.types or most_unlike_first(traced()) if name not in found]
+    all_types = sample(traced(), asked.sample) if asked.sample else traced()
+    left = [name for name in asked.types or most_unlike_first(all_types) if name not in found]
     with asked.output.open("a", encoding="utf-8") as file:
         for line in lines(left, asked.jobs, asked.seconds):
             file.write(json.dumps(line) + "\n")
