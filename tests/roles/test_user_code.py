@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from inspector.fact_sheet.sheet import fact_sheet
 from inspector.records import Scenario
 from inspector.roles import infer
 from inspector.source import live_subject
@@ -160,6 +161,13 @@ def in_two_pieces(q, k, v):
     return (a[..., :1] @ v[:, :, :1] + a[..., 1:] @ v[:, :, 1:]).transpose(1, 2)
 
 
+def in_stretches(q, k, v):
+    """The first query apart from the others, each with all heads."""
+    q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+    made = [(part @ k.transpose(-1, -2)).mul(0.3).softmax(-1) @ v for part in (q[:, :, :1], q[:, :, 1:])]
+    return torch.cat(made, 2).transpose(1, 2)
+
+
 def linear_attention(q, k, v):
     q, k = functional.elu(q) + 1, functional.elu(k) + 1
     return torch.einsum("bshd,bhdm->bshm", q, torch.einsum("bshd,bshm->bhdm", k, v))
@@ -197,6 +205,16 @@ def test_queries_and_keys_are_told_apart_by_the_axis_that_sums_to_one(spelling):
     assert [used[f"mix.{name}.weight"] for name in ("one", "two", "three", "four")] == [
         "attention.q_proj", "attention.k_proj", "attention.v_proj", "attention.o_proj"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("spelling", [plain, in_two_pieces, in_stretches])
+def test_pieces_of_a_sequence_are_no_heads(spelling):
+    trace, _, _ = parts_of(spelling)
+    sheet = fact_sheet(trace)
+
+    assert {name: sheet.get(f"attention.{name}") for name in ("kind", "heads", "kv_heads")} == {
+        "kind": "mha", "heads": HEADS, "kv_heads": HEADS
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("spelling", [plain, keys_first, keys_in_rows, values_first, in_two_pieces])

@@ -102,7 +102,7 @@ def test_parts_that_read_no_text_have_no_switches(sweep, bases):
         ("gpt2", "reorder_and_upcast_attn", True, "bfloat16", "attention.softmax_dtype"),
         ("bert", "tie_word_embeddings", False, "head", "embedding.tied"),
         ("mamba", "use_bias", True, "prefill", "row ssm.in_proj"),
-        ("big_bird", "attention_type", "original_full", "prefill", "attention.kind"),
+        ("big_bird", "attention_type", "original_full", "prefill", "attention.direction"),
         ("deberta-v2", "pos_att_type", None, "prefill", "position.kind"),
     ],
 )
