@@ -15,6 +15,7 @@ from inspector.alignment.forms import FORMS, HEADS, SIBLINGS, Form
 from inspector.alignment.neighbours import by_neighbours, in_context
 from inspector.alignment.order import merged
 from inspector.alignment.parts import Match, Part, Scope, Side
+from inspector.alignment.swaps import swapped
 
 NORMS = ("norm", "post_norm")
 JOINED = frozenset(
@@ -64,7 +65,7 @@ def _scoped(one: Scope | None, two: Scope | None) -> list[Match]:
     found = [left.take(match) for rule in RULES for match in list(rule(left))]
     found += [Match((part,), (), "no counterpart", 0.0) for part in left.a.values()]
     found += [Match((), (part,), "no counterpart", 0.0) for part in left.b.values()]
-    return merged(a, b, found)
+    return merged(a, b, swapped(a, b, found))
 
 
 def _forms(left: Left) -> Iterator[Match]:

@@ -123,7 +123,7 @@ def changes_of(match: Match, a: Side, b: Side) -> tuple[Change, ...]:
     if not match.a or not match.b:
         return ()
     found = list(_attributes(match))
-    if match.moved:
+    if match.moved and match.a[0].role != match.b[0].role:
         found.insert(0, Change("place", match.a[0].role, match.b[0].role))
     if match.a[0].section != match.b[0].section:
         found.insert(0, Change("sublayer", match.a[0].section, match.b[0].section))

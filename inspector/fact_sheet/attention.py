@@ -75,7 +75,9 @@ def counted(scene: Scene, kind: Kind) -> tuple[int, int, int, tuple[int, ...]] |
     groups = scene.flow.size(keys) // (batch * length * width) if length else rows
     groups = _at_most(scene, kind, "k", groups, width)
     loop = looped(scene, kind)
-    rows, groups = rows * loop, groups * (loop if _own_keys(scene, kind) else 1)
+    # What is joined may also be stretches of the sequence, each with all heads: then the bound holds for the whole.
+    rows = _at_most(scene, kind, "q", rows * loop, width)
+    groups = _at_most(scene, kind, "k", groups * (loop if _own_keys(scene, kind) else 1), width)
     return rows, groups, width, (*(scene.ids([before]) if before else ()), op.id)
 
 

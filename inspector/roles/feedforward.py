@@ -75,13 +75,16 @@ def _extra(context: Context, weighted: list[Op]) -> dict[int, int]:
 
 def _claim_unit(context: Context, op: Op, path: str, rule: str) -> int:
     """Claim a weighted op with its packing and its bias; returns the value it makes."""
-    flow = context.flow
-    ops, _, result = flow.unit(op)
-    bias = flow.adds_weight(result)
-    if bias is not None:
-        ops, result = [*ops, bias.id], bias.outputs[0]
+    ops, result = _unit(context, op)
     context.parts.claim(ops, path, rule=rule)
     return result
+
+
+def _unit(context: Context, op: Op) -> tuple[list[int], int]:
+    """A weighted op with its packing and its bias, which may be an op of its own: (ops, the value they make)."""
+    ops, _, result = context.flow.unit(op)
+    bias = context.flow.adds_weight(result)
+    return (ops, result) if bias is None else ([*ops, bias.id], bias.outputs[0])
 
 
 def _feeds(context: Context, weighted: list[Op], inside: set[int]) -> dict[int, bool]:
@@ -118,14 +121,14 @@ class _Middle:
 def _name_middle(context: Context, ups: list[Op], left: list[int]) -> None:
     """What lies between up and down, and with it which of the ups is the gate."""
     flow, parts = context.flow, context.parts
-    units = {op.id: flow.unit(op) for op in ups}
-    packed = {index for ops, _, _ in units.values() for index in ops}
-    middle = _Middle({result: frozenset({result}) for _, _, result in units.values()})
+    units = {op.id: _unit(context, op) for op in ups}
+    packed = {index for ops, _ in units.values() for index in ops}
+    middle = _Middle({result: frozenset({result}) for _, result in units.values()})
     for index in left:
         if not parts.taken(index) and index not in packed and flow.live[index]:
             _name_one(context, flow.ops[index], middle)
     for op in ups:
-        result = units[op.id][2]
+        _, result = units[op.id]
         name = "up_gate_proj" if result in middle.split else "gate_proj" if result in middle.gates else "up_proj"
         _claim_unit(context, op, f"mlp.{name}", "weighted contraction that a later one depends on")
 

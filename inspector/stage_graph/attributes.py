@@ -10,8 +10,10 @@ __all__ = ["MOVEMENT", "attribute", "attributes"]
 import math
 from collections.abc import Callable, Iterator
 
+from inspector.costs.memory import itemsize
 from inspector.records import Op, Plain
 from inspector.roles.flow import FUSED_ATTENTION
+from inspector.roles.norms import Norm
 from inspector.roles.rope import Rope
 from inspector.stage_graph import contents
 from inspector.stage_graph.functions import function_of
@@ -74,7 +76,17 @@ def _norm(graph: StageGraph, stage: Stage) -> Attributes:
     if norm is None:
         return {}
     affine, bias = norm.weight is not None, norm.bias is not None
-    return {"kind": norm.kind, "eps": norm.eps, "affine": affine, "bias": bias, "offset": int(norm.offset)}
+    numbers = {"kind": norm.kind, "eps": norm.eps, "affine": affine, "bias": bias, "offset": int(norm.offset)}
+    return {**numbers, "dtype": _short(graph, norm)}
+
+
+def _short(graph: StageGraph, norm: Norm) -> str | None:
+    """The number format of a norm's mean, where it is shorter than float32: it rounds where others do not."""
+    for op in (graph.trace.ops[index] for index in norm.ops):
+        if op.name in ("mean", "var", "var_mean", "sum"):
+            dtype = graph.trace.values[op.outputs[0]].dtype
+            return dtype if itemsize(dtype) < 4 else None
+    return None
 
 
 def _function(graph: StageGraph, stage: Stage) -> Attributes:
@@ -168,6 +180,14 @@ def _cache(graph: StageGraph, stage: Stage) -> Attributes:
     return {"keeps": "a window" if "select" in kinds else "all"}
 
 
+def _residual(graph: StageGraph, stage: Stage) -> Attributes:
+    """The number format of a stream that is kept in another one than what is added to it."""
+    values = graph.trace.values
+    sums = [op for op in graph.ops(stage) if op.name == "add"]
+    mixed = (op for op in sums if len({values[value].dtype for value in op.inputs}) > 1)
+    return {"dtype": next((values[op.outputs[0]].dtype for op in mixed), None)}
+
+
 def _sum(graph: StageGraph, stage: Stage) -> Attributes:
     return {"addends": len(stage.inputs)}
 
@@ -187,6 +207,7 @@ _BY_ROLE: dict[str, Callable[[StageGraph, Stage], Attributes]] = {
     "repeat_kv": _repeat,
     "top_k": _top_k,
     "router_score": _router_score,
+    "residual": _residual,
     "cache_update": _cache,
 }
 

@@ -141,7 +141,9 @@ class AxisNames:
     def _anchor_attention(self, op: Op, role: str) -> None:
         flow = self._naming.flow
         if role == "scores" and flow.is_product(op):
-            attention = self._attentions[op.id]
+            attention = self._attentions.get(op.id)
+            if attention is None:  # one of several whose scores are joined: the first of them is the attention's
+                return
             self._name(op.outputs[0], attention.key_axis, "T")
             turned = op.name != "einsum" and attention.query == flow.factors(op)[-1]
             self._name(attention.query, -2 if turned else -1, "K")

@@ -143,7 +143,7 @@ def _pick(lanes: Lanes, axis: int, item: Plain) -> Lanes:
     size = lanes.shape[axis]
     if isinstance(item, int):
         return _take(lanes, axis, [item % size], drop=True)
-    if isinstance(item, tuple) and item[:1] == ("slice",):
+    if isinstance(item, tuple) and item[:1] == ("slice",) and "tensor" not in item:
         places = range(size)[slice(*item[1:])]  # type: ignore[arg-type]
         return lanes if len(places) == size else _take(lanes, axis, list(places))
     raise LookupError("an index of another form")

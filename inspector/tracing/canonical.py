@@ -214,6 +214,13 @@ def _take(
             if isinstance(item, (Ref, tuple)):
                 _take(f"{name}.{position}", item, tensors, [], placed)
         if not all(isinstance(item, Ref) for item in value):
-            attributes.append((name, tuple("tensor" if isinstance(item, Ref) else plain(item) for item in value)))
+            attributes.append((name, _without_tensors(value)))
         return
     attributes.append((name, plain(value)))
+
+
+def _without_tensors(value: Any) -> Plain:
+    """An argument with tensors somewhere inside: `x[a:b]` of two tensors is ("slice", "tensor", "tensor", None)."""
+    if isinstance(value, Ref):
+        return "tensor"
+    return tuple(map(_without_tensors, value)) if isinstance(value, tuple) else plain(value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from inspector.alignment.align import align
 from inspector.alignment.blocks import paired
 from inspector.alignment.order import merged
@@ -179,3 +181,36 @@ def test_one_kind_is_compared_with_both_kinds_of_the_other():
 
 def test_a_kind_without_a_counterpart_stays_alone():
     assert places([scope((0,), *STATE), scope((1,), *DENSE)], [scope((0,), *DENSE)]) == [(1, 0), (0, None)]
+
+
+def chain(*names: str) -> list[Part]:
+    """Each stage fed by the one before; views between them compute nothing."""
+    made = [part(names[0], maths=(("kind", names[0]),))]
+    for before, name in pairwise(names):
+        maths = () if name.endswith("split_heads") else (("kind", name),)
+        made.append(part(name, feeds=(before,), maths=maths))
+    return made
+
+
+def moved(a: list[Part], b: list[Part]) -> set[str]:
+    one, two = (
+        Side(ModelInfo("m", None, "M", 0, 0), Scenario(), (Scope("block", tuple(side), (0,), "0"),)) for side in (a, b)
+    )
+    ((_, _, matches),) = align(one, two)
+    return {match.a[0].name for match in matches if match.moved}
+
+
+def test_two_stages_in_the_other_order_are_moved_on_either_side():
+    norm_first = chain("ssm.scan", "ssm.sub_norm", "ssm.split_heads", "ssm.gate", "ssm.out_proj")
+    gate_first = chain("ssm.scan", "ssm.gate", "ssm.sub_norm", "ssm.out_proj")
+
+    assert moved(norm_first, gate_first) == moved(gate_first, norm_first) == {"ssm.sub_norm", "ssm.gate"}
+    assert moved(norm_first, norm_first) == set()
+
+
+def test_stages_side_by_side_may_come_in_any_order():
+    first, last = part("attention.norm", maths=(("kind", "rms"),)), "attention.scores"
+    one, two = (part(f"attention.{tag}_norm.{tag}", maths=(("eps", 0.1),), feeds=(first.name,)) for tag in "qk")
+    end = part(last, feeds=(one.name, two.name))
+
+    assert moved([first, one, two, end], [first, two, one, end]) == set()

@@ -36,6 +36,7 @@ EXPECTED = [
     ("gpt_neox", {}, {"block.layout": "parallel", "position.rope.fraction": 0.25, "position.rope.layout": "half"}),
     ("gptj", {}, {"block.layout": "parallel", "position.rope.layout": "interleaved", "position.rope.dim": 8}),
     ("cohere", {}, {"position.rope.layout": "interleaved", "norm.bias": False, "norm.kind": "layer"}),
+    ("falcon", {"bias": True}, {"bias.mlp": True, "bias.qkv": True, "bias.o": True, "mlp.activation": "gelu"}),
     ("phi3", {}, {"attention.qkv": "fused", "mlp.gated": True}),
     ("stablelm", {}, {"norm.kind": "layer", "position.rope.fraction": 0.25}),
     ("t5", {"num_decoder_layers": 3}, {"model.layers": 5, "model.layers.decoder": 3, "attention.cross": True}),

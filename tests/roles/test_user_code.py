@@ -9,11 +9,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from inspector.fact_sheet.sheet import fact_sheet
 from inspector.records import Scenario
 from inspector.roles import infer
 from inspector.shape_table.build import shape_table
 from inspector.source import live_subject
 from inspector.stage_graph import AxisNames, build
+from inspector.stage_graph.attributes import attribute
 from inspector.stage_graph.folded import folded_record
 from inspector.stage_graph.masks import describe
 from inspector.tracing import observe
@@ -170,6 +172,21 @@ def plain(q, k, v):
     return ((q @ k.transpose(-1, -2)).mul(0.3).softmax(-1) @ v).transpose(1, 2)
 
 
+def in_two_pieces(q, k, v):
+    """The first key apart from the others, as sparse attention does it: two products, one softmax, two sums."""
+    q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+    one, rest = (q @ part.transpose(-1, -2).mul(0.3) for part in (k[:, :, :1], k[:, :, 1:]))
+    a = torch.cat([one, rest], -1).softmax(-1)
+    return (a[..., :1] @ v[:, :, :1] + a[..., 1:] @ v[:, :, 1:]).transpose(1, 2)
+
+
+def in_stretches(q, k, v):
+    """The first query apart from the others, each with all heads."""
+    q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+    made = [(part @ k.transpose(-1, -2)).mul(0.3).softmax(-1) @ v for part in (q[:, :, :1], q[:, :, 1:])]
+    return torch.cat(made, 2).transpose(1, 2)
+
+
 def linear_attention(q, k, v):
     q, k = functional.elu(q) + 1, functional.elu(k) + 1
     return torch.einsum("bshd,bhdm->bshm", q, torch.einsum("bshd,bshm->bhdm", k, v))
@@ -209,7 +226,17 @@ def test_queries_and_keys_are_told_apart_by_the_axis_that_sums_to_one(spelling):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("spelling", [plain, keys_first, keys_in_rows, values_first])
+@pytest.mark.parametrize("spelling", [plain, in_two_pieces, in_stretches])
+def test_pieces_of_a_sequence_are_no_heads(spelling):
+    trace, _, _ = parts_of(spelling)
+    sheet = fact_sheet(trace)
+
+    assert {name: sheet.get(f"attention.{name}") for name in ("kind", "heads", "kv_heads")} == {
+        "kind": "mha", "heads": HEADS, "kv_heads": HEADS
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("spelling", [plain, keys_first, keys_in_rows, values_first, in_two_pieces])
 def test_the_stream_is_never_counted_in_keys(spelling):
     trace, naming, _ = parts_of(spelling)
     graph = build(trace, naming)
@@ -217,6 +244,48 @@ def test_the_stream_is_never_counted_in_keys(spelling):
 
     assert {axes.of(value)[1] for value in naming.trunk} == {""}
     assert any("T" in axes.of(value) for op in trace.ops for value in op.outputs)
+
+
+class Rms(nn.Module):
+    """A norm that takes its mean in a number format of its own."""
+
+    def __init__(self, dtype):
+        super().__init__()
+        self.dtype = dtype
+        self.weight = nn.Parameter(torch.ones(WIDTH))
+
+    def forward(self, x):
+        y = x.to(self.dtype)
+        y = y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + 1e-6)
+        return self.weight * y.to(x.dtype)
+
+
+@pytest.mark.parametrize(("dtype", "said"), [(torch.float32, None), (torch.bfloat16, "bfloat16")])
+def test_a_norm_that_rounds_its_mean_says_so(dtype, said):
+    model = Residual(plain)
+    model.norm = Rms(dtype)
+    inputs = live_subject(model.to(torch.bfloat16).eval(), lambda b, s, p: (torch.zeros(b, s, dtype=torch.int64),))
+    trace = observe(inputs, CPU)
+    graph = build(trace, infer(trace))
+    stage = next(stage for stage in graph.stages if stage.path == "attention.norm")
+
+    assert attribute(graph, stage, "kind") == "rms"
+    assert attribute(graph, stage, "dtype") == said
+
+
+@pytest.mark.parametrize(("dtype", "said"), [(torch.float32, "float32"), (torch.bfloat16, None)])
+def test_a_stream_that_is_kept_in_another_format_says_so(dtype, said):
+    class Kept(Residual):
+        def forward(self, tokens):
+            x = self.table(tokens).to(dtype)
+            return self.out(self.last((x + self.mix(self.norm(x.to(torch.bfloat16)))).to(torch.bfloat16)))
+
+    model = Kept(plain).to(torch.bfloat16).eval()
+    trace = observe(live_subject(model, lambda b, s, p: (torch.zeros(b, s, dtype=torch.int64),)), CPU)
+    graph = build(trace, infer(trace))
+    stage = next(stage for stage in graph.stages if stage.path == "attention.residual")
+
+    assert attribute(graph, stage, "dtype") == said
 
 
 def test_tokens_that_meet_without_a_softmax_are_no_feed_forward():

@@ -108,6 +108,19 @@ def test_arguments_that_are_no_tensors_are_kept(trace_of):
     assert (norm.module, norm.module_class) == ("transformer.h.0.ln_1", "LayerNorm")
 
 
+def test_a_tensor_deep_inside_an_argument_is_a_tensor_and_no_number():
+    """What it is counted as here is nobody's business: two equal calls are equal."""
+
+    def cut(x):
+        first, last = torch.tensor(1), torch.tensor(3)
+        return x[first:last] + x[torch.tensor(1) : torch.tensor(3)]
+
+    trace = observe(live_subject(cut, (torch.ones(5, 2),)), CPU)
+    keys = [op.attribute("key") for op in trace.ops if op.name == "getitem"]
+
+    assert keys == [("slice", "tensor", "tensor", None)] * 2
+
+
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize(("past", "seq"), [(0, 16), (16, 1)])
 @pytest.mark.parametrize("model_type", ["bert", "gpt2", "llama"])

@@ -265,7 +265,7 @@ def _bare(look: Look, norm: Norm) -> Norm:
 
 
 def _slice(item: object, size: int) -> tuple[int, int, int]:
-    if not isinstance(item, tuple) or item[:1] != ("slice",):
+    if not isinstance(item, tuple) or item[:1] != ("slice",) or "tensor" in item:
         raise _Unknown("getitem")
     start, stop, step = slice(*item[1:]).indices(size)
     return start, stop, step
