@@ -49,7 +49,7 @@ def name_experts(context: Context, region: list[int]) -> bool:
     mixture = _find(context, ops)
     if mixture is None:
         return False
-    context.parts.claim(_way_to_router(context, mixture, ops), "moe.router", rule="its result decides who works")
+    context.parts.claim(_way_to_router(context, mixture, region), "moe.router", rule="its result decides who works")
     context.parts.claim([mixture.choice.id], "moe.top_k", rule="chooses among the scores of one projection")
     downs = {op.id for op in mixture.weights if not _feeds_another(flow, op, mixture.weights)}
     for op in mixture.weights:
@@ -64,17 +64,17 @@ def name_experts(context: Context, region: list[int]) -> bool:
     return True
 
 
-def _way_to_router(context: Context, mixture: _Mixture, ops: list[Op]) -> list[int]:
+def _way_to_router(context: Context, mixture: _Mixture, region: list[int]) -> list[int]:
     """The router, and the layers before it that nothing else reads."""
     flow = context.flow
     unit, source, _ = flow.unit(mixture.router)
     found = set(unit)
-    inside = {op.id for op in ops}
+    inside = set(region)
     stack = [source]
     while stack:
         value = stack.pop()
         op = flow.maker(value)
-        if op is None or op.id not in inside:
+        if op is None or op.id not in inside or context.parts.taken(op.id):
             continue
         others = [user for user in flow.consumers(value) if user.id not in found]
         if not all(_carries(flow, user, inside) for user in others):

@@ -30,7 +30,7 @@ def _name_all(context: Context, ops: list[Op], weighted: list[Op]) -> None:
 
 
 def name_side_heads(context: Context) -> None:
-    """Name what leaves the model beside the stream that goes on: a pooler that reads the middle of a model."""
+    """Name a pooler that reads the middle of a model, and leaves it beside the stream that goes on."""
     flow, parts = context.flow, context.parts
     for value in sorted(flow.leaving):
         ops: list[Op] = []
@@ -42,7 +42,8 @@ def name_side_heads(context: Context) -> None:
                 break
             item = acts[0]
         weighted = [op for op in ops if flow.weighted[op.id]]
-        if weighted and flow.on_act(item):
+        inside = {op.id for op in ops}
+        if any(_projection_role(context, op, inside) == "pooler" for op in weighted):
             _name_all(context, ops, weighted)
 
 
