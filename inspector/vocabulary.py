@@ -158,6 +158,7 @@ ROLES: dict[str, dict[str, str]] = {
         "drop_path": "drop a whole branch (idle in eval mode)",
         "conv": "short convolution of a branch, added to it",
         "shift": "mix each token with the one before",
+        "resample": "make the sequence shorter or longer",
         "projection": "fit a shared block's output to its layer",
         "adapter": "a small sublayer beside the block",
         "stream_read": "read from several residual streams",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 __all__ = ["Exam", "surveyed", "surveying"]
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from inspector.source.configured import ConfigSubject
     from inspector.verification.report import Report
 
-Exam = Callable[[Trace, "Naming"], tuple[int, int]]
-"""Holds the roles of a trace against names that people gave: (labels, wrong ones). Nothing here reads names."""
+Exam = Callable[[Trace, "Naming"], tuple[int, int, Sequence[str]]]
+"""Holds the roles of a trace against names that people gave: (labels, wrong ones, each of these in words with its
+reason). Nothing here reads names.
+"""
 
 
 def surveyed(model_type: str, exam: Exam | None = None) -> Row:
@@ -77,7 +80,7 @@ def _named(row: Row, trace: Trace, exam: Exam | None) -> Row:
     blocks = [part.path for part in parts if part.layer is not None]
     inside = [path for path in blocks if path != "ssm.scan"]  # one recurrence, declared as such
     unknown = sum(part.path == UNKNOWN for part in parts)
-    labels, wrong = exam(trace, naming) if exam else (0, 0)
+    labels, wrong, mismatches = exam(trace, naming) if exam else (0, 0, ())
     return replace(
         row,
         unknown=unknown,
@@ -86,6 +89,7 @@ def _named(row: Row, trace: Trace, exam: Exam | None) -> Row:
         scan=len(blocks) - len(inside),
         softmax=any(part.path.endswith((".softmax", ".fused")) for part in parts),
         label_exam=_percent(labels - wrong, labels),
+        label_mismatches=tuple(mismatches),
     )
 
 
@@ -119,12 +123,14 @@ def _verified(row: Row, twin: ConfigSubject) -> Row:
 def _checked(twin: ConfigSubject) -> Report:
     from inspector.source.tiny import randomise
     from inspector.tracing.run import model_info
+    from inspector.tracing.steady import warm_up
     from inspector.verification.readings import claimed_from
     from inspector.verification.verify import Running, verify
 
     scenario, _ = twin.settle(Scenario(3, 31, 0, "eager", "float32", "cpu", weights="random"))
     module = twin.make(scenario)
     randomise(module, 0)
+    warm_up(module, twin.inputs(module, scenario))
     running = Running(module, lambda: twin.inputs(module, scenario), scenario, model_info(twin, module), twin.claims)
     return verify(running, lambda inputs, plan: claimed_from(plan, module, inputs, twin.claims))
 
@@ -135,4 +141,8 @@ def _percent(part: int, whole: int) -> float | None:
 
 
 def _joined(*reasons: str) -> str:
-    return "; ".join(reason for reason in reasons if reason)
+    """One reason of several. Where a file lies on this machine is nobody's business: its name is enough."""
+    return _FOLDERS.sub("", "; ".join(reason for reason in reasons if reason))
+
+
+_FOLDERS = re.compile(r"(?<![\w./:])(?:~|[A-Za-z]:)?[/\\](?:[^\s'\"<>:/\\]+[/\\])+")

@@ -40,6 +40,7 @@ _ROW = record(
         "facts": MAYBE_COUNT,
         "conflicts": said(array(TEXT), "facts that are not as the config claims"),
         "reason": said(TEXT, "why a figure is missing, or why it was run on the CPU"),
+        "label_mismatches": said(array(TEXT), "roles that do not agree with parameter names, and why"),
     }
 )
 

@@ -5,7 +5,7 @@ Shapes: any; every function is elementwise.
 
 from __future__ import annotations
 
-__all__ = ["ACTIVATIONS", "activate", "clamp", "known_as", "shift"]
+__all__ = ["ACTIVATIONS", "activate", "clamp", "exponential", "known_as", "shift"]
 
 import math
 from collections.abc import Callable
@@ -115,3 +115,12 @@ def shift(x: Tensor, by: float) -> Tensor:
     tensor([2.])
     """
     return x + by
+
+
+def exponential(x: Tensor) -> Tensor:
+    """e^x: what makes a decay of its logarithm (Gu and Dao 2023, arXiv 2312.00752, section 3.6).
+
+    >>> exponential(torch.tensor([0.0]))
+    tensor([1.])
+    """
+    return torch.exp(x)

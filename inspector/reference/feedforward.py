@@ -5,7 +5,7 @@ Shapes: x is (..., D), inside (..., F).  D width, F ffn width. Weights are (out,
 
 from __future__ import annotations
 
-__all__ = ["add", "add_all", "gated_mlp", "mlp", "multiply", "subtract"]
+__all__ = ["add", "add_all", "divide", "gated_mlp", "mlp", "multiply", "subtract", "summed"]
 
 
 from typing import TYPE_CHECKING
@@ -52,6 +52,16 @@ def subtract(x: Tensor, other: Tensor) -> Tensor:
     return x - other
 
 
+def divide(x: Tensor, by: Tensor) -> Tensor:
+    """The quotient, element by element.
+
+    >>> import torch
+    >>> divide(torch.tensor([3.0]), torch.tensor([2.0]))
+    tensor([1.5000])
+    """
+    return x / by
+
+
 def multiply(gate: Tensor, up: Tensor) -> Tensor:
     """The gate, element by element.
 
@@ -86,3 +96,13 @@ def gated_mlp(x: Tensor, gate_FD: Tensor, up_FD: Tensor, down_DF: Tensor, kind: 
     Source: Shazeer 2020 (arXiv 2002.05202), equation 6.
     """
     return linear(multiply(activate(linear(x, gate_FD), kind), linear(x, up_FD)), down_DF)
+
+
+def summed(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """The sum along some axes, which are gone afterwards.
+
+    >>> import torch
+    >>> summed(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), (0,))
+    tensor([4., 6.])
+    """
+    return x.sum(axes)

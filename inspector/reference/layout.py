@@ -5,7 +5,19 @@ Shapes: any; a pattern names the axes by letters.
 
 from __future__ import annotations
 
-__all__ = ["arrange", "join", "pieces", "repeated", "rounded", "together", "viewed"]
+__all__ = [
+    "arrange",
+    "join",
+    "padded",
+    "pieces",
+    "repeated",
+    "rounded",
+    "spread",
+    "taken",
+    "tiled",
+    "together",
+    "viewed",
+]
 
 import math
 import re
@@ -119,3 +131,51 @@ def join(first: Tensor, second: Tensor, axis: int = -1) -> Tensor:
     [1, 2]
     """
     return torch.cat((first, second), dim=axis)
+
+
+def padded(x: Tensor, widths: tuple[tuple[int, int], ...]) -> Tensor:
+    """Zeros before and behind each of the last axes: (before, behind), the last axis last. Fewer than none cuts off.
+
+    >>> import torch
+    >>> padded(torch.tensor([[1, 2]]), ((0, 1), (1, -1))).tolist()
+    [[0, 1], [0, 0]]
+    """
+    kept = x
+    for axis, (before, behind) in zip(range(-len(widths), 0), widths, strict=True):
+        size = kept.shape[axis]
+        kept = kept.movedim(axis, 0)[max(-before, 0) : size + min(behind, 0)].movedim(0, axis)
+    for axis, (before, behind) in zip(range(-len(widths), 0), widths, strict=True):
+        shapes = [[*kept.shape], [*kept.shape]]
+        shapes[0][axis], shapes[1][axis] = max(before, 0), max(behind, 0)
+        kept = torch.cat((kept.new_zeros(shapes[0]), kept, kept.new_zeros(shapes[1])), dim=axis)
+    return kept
+
+
+def spread(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The same elements again and again along axes of one.
+
+    >>> import torch
+    >>> spread(torch.tensor([[1], [2]]), (2, 3)).tolist()
+    [[1, 1, 1], [2, 2, 2]]
+    """
+    return x.broadcast_to(shape)
+
+
+def tiled(x: Tensor, times: tuple[int, ...]) -> Tensor:
+    """The whole of it again and again, so many times along each axis.
+
+    >>> import torch
+    >>> tiled(torch.tensor([1, 2]), (2,)).tolist()
+    [1, 2, 1, 2]
+    """
+    return x.repeat(times)
+
+
+def taken(x: Tensor, index: Tensor) -> Tensor:
+    """What stands at the places of the first axis that an index names.
+
+    >>> import torch
+    >>> taken(torch.tensor([5, 6, 7]), torch.tensor(1)).tolist()
+    6
+    """
+    return x[index]

@@ -28,7 +28,17 @@ def document(rows: Sequence[Row], worse: Sequence[Worse], compared: int | None) 
         *_judged(worse, compared),
         Table(_columns(), tuple(groups)),
         Note(line(say("coverage.legend"))),
+        *_mismatches(rows),
     )
+
+
+def _mismatches(rows: Sequence[Row]) -> Iterator[Block]:
+    """Every role that does not agree with a name, with its reason."""
+    found = [(row.model_type, text) for row in rows for text in row.label_mismatches]
+    if found:
+        yield Heading(2, line(say("coverage.mismatches")))
+        columns = (Column(say("coverage.column_type")), Column(say("coverage.column_mismatch"), prose=True))
+        yield Table(columns, (Group(line(""), 1, tuple((cell(type), cell(text)) for type, text in found)),))
 
 
 def envelope(rows: Sequence[Row], worse: Sequence[Worse], compared: int | None, tool: dict[str, str]) -> dict[str, Any]:
@@ -43,7 +53,8 @@ def envelope(rows: Sequence[Row], worse: Sequence[Worse], compared: int | None, 
 
 
 def records(rows: Sequence[Row]) -> list[dict[str, object]]:
-    return [asdict(row) | {"conflicts": " ".join(row.conflicts)} for row in rows]
+    joined = {"conflicts": " ", "label_mismatches": "; "}
+    return [asdict(row) | {key: text.join(getattr(row, key)) for key, text in joined.items()} for row in rows]
 
 
 def _summary(rows: Sequence[Row]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from inspector.roles.context import Context
 from inspector.roles.experts import name_experts
 from inspector.roles.feedforward import name_feedforward
 from inspector.roles.mixers import name_mixer, name_short_convolutions, name_state_writes, name_token_shifts
+from inspector.roles.norms import Norm
 from inspector.roles.trunk import Residual
 
 
@@ -43,7 +44,7 @@ def _name_add(context: Context, residual: Residual) -> None:
     also: tuple[str, ...] = ()
     if section == "attention" and "mlp" in _sections(context, residual):  # one add for both: the block ends here
         section, also = "mlp", ("attention.residual",)
-    ops = [residual.op, *_unpacking(context, residual.result)]
+    ops = [residual.op, *_unpacking(context, residual.result), *_rows(context, residual)]
     parts.claim(ops, f"{section}.residual", also=also, rule="adds an ancestor back after a contraction")
     parts.claim(_scalings(context, residual), "block.scale", rule="scales what the stream brings, or the stream")
     for index in residual.region:
@@ -117,12 +118,30 @@ def _name_norms(context: Context, residual: Residual) -> None:
 
 
 def _norm_after(context: Context, residual: Residual) -> tuple[int, ...] | None:
-    """The norm whose result carries the stream on: the next residual add brings it back."""
-    for op in context.flow.consumers(residual.result):
-        norm = context.norm_of.get(op.id)
-        if norm is not None and norm.source == residual.result and norm.result in context.trunk:
-            return norm.ops
+    """The norm, or norms in a row, whose result carries the stream on: the next residual add brings it back."""
+    value = residual.result
+    ops: tuple[int, ...] = ()
+    while (after := _norm_of(context, value)) is not None:
+        value, ops = after.result, (*ops, *after.ops)
+        if value in context.trunk:
+            return ops
     return None
+
+
+def _rows(context: Context, residual: Residual) -> list[int]:
+    """Where only some tokens are summed: the ops that take them out of the stream and put them back."""
+    flow = context.flow
+    write = flow.maker(residual.result)
+    if write is None or write.id == residual.op:
+        return []
+    cuts = [flow.maker(value) for value in flow.ops[residual.op].inputs if value != residual.branch]
+    return [write.id, *(cut.id for cut in cuts if cut is not None and flow.kind[cut.id] == "select")]
+
+
+def _norm_of(context: Context, value: int) -> Norm | None:
+    """The norm that reads `value`."""
+    found = (context.norm_of.get(op.id) for op in context.flow.consumers(value))
+    return next((norm for norm in found if norm is not None and norm.source == value), None)
 
 
 def _reader(context: Context, value: int) -> str | None:
@@ -154,6 +173,9 @@ def name_bottlenecks(context: Context) -> None:
             continue
         ops: list[int] = []
         value = flow.unit(flow.ops[index])[1]
+        before = context.norm_into.get(value)
+        if before is not None and parts.taken(before.ops[0]):
+            value = before.source
         while (op := flow.maker(value)) is not None and not parts.taken(op.id) and value not in context.trunk:
             acts = flow.act_inputs(op)
             if len(acts) != 1 or op.id in context.norm_of:

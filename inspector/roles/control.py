@@ -9,7 +9,7 @@ __all__ = ["name_control"]
 
 from inspector.records import Op
 from inspector.roles.context import Context
-from inspector.roles.flow import PAR
+from inspector.roles.flow import CONTRACT, PAR
 from inspector.vocabulary import UNKNOWN
 
 _FEEDS = {
@@ -47,10 +47,25 @@ def name_control(context: Context) -> None:
             sinks[op.id] = _sinks(context, op, sinks)
         else:
             continue
-        path = _decide(context, op, sinks[op.id])
+        path = _also_projected(context, op) or _decide(context, op, sinks[op.id])
         if path == UNKNOWN:
             continue  # what it feeds may get its part yet
         parts.claim([op.id], path, _operand(context, op, path), rule="off the activation plane: named by what it feeds")
+
+
+def _also_projected(context: Context, op: Op) -> str:
+    """The part of the projection that uses the same weight on tokens, where here it meets what was kept before them."""
+    flow = context.flow
+    if op.name not in CONTRACT or not any(flow.taint[value] & PAR for value in op.inputs):
+        return ""
+    weights = [weight for value in op.inputs if (weight := flow.weight(value)) is not None]
+    found = {
+        context.parts[user.id].path
+        for weight in weights
+        for user in (flow.ops[index] for index in flow.users[weight])
+        if user.id != op.id and flow.weighted[user.id] and context.parts.taken(user.id)
+    }
+    return found.pop() if len(found) == 1 else ""
 
 
 def _sinks(context: Context, op: Op, sinks: dict[int, frozenset[str]]) -> frozenset[str]:
@@ -73,6 +88,7 @@ def _through(context: Context, user: Op, value: int, found: frozenset[str]) -> f
     return found
 
 
+_LOOKUPS = frozenset({"embedding", "index_select", "getitem"})
 _LAID_OVER = frozenset({"where", "masked_fill", "add"})
 
 
@@ -84,6 +100,8 @@ def _feeds(context: Context, user: Op, value: int) -> str:
     part = part._replace(path=part.path.removeprefix("cross_"))  # what feeds either kind of attention is the same thing
     if flow.weight(value) is not None:
         return part.path  # `1 + w` is part of the norm, `w.T` of the projection
+    if part.path == "attention.position_bias" and flow.values[value].dtype.startswith("int") and user.name in _LOOKUPS:
+        return "positions.ids"  # which row of the bias, by how far two tokens are apart
     if part.path == "attention.position_bias" or (
         part.path == "attention.scores" and "attention.position_bias" in part.also
     ):
@@ -92,6 +110,8 @@ def _feeds(context: Context, user: Op, value: int) -> str:
         return "mask.build"
     if part.path == "attention.mask" and flow.taint[value] & PAR:
         return "positions.relative_bias"  # it is added with the mask, and learned
+    if part.path == "block.scale" and flow.taint[value] & PAR:
+        return "control.weight_prep"
     return _FEEDS.get(part.path, part.path)
 
 

@@ -66,8 +66,24 @@ def _ancestors(context: Context, start: int) -> list[Op]:
             continue
         ops.add(op.id)
         if not _is_lookup(context, op):
-            stack.extend(value for value in op.inputs if flow.taint[value] & (PAR | ACT) and flow.weight(value) is None)
+            made = [value for value in op.inputs if flow.taint[value] & (PAR | ACT)]
+            stack.extend(value for value in made if not _is_bare(context, value))
     return [flow.ops[index] for index in sorted(ops)]
+
+
+def _is_bare(context: Context, value: int) -> bool:
+    """Whether `value` is a weight, turned and cut at most: not rows of a table that was put together first."""
+    flow = context.flow
+    if flow.weight(value) is None:
+        return False
+    stack = [value]
+    while stack:
+        op = flow.maker(stack.pop())
+        if op is not None and flow.kind[op.id] in ("plumb", "view", "select", "join"):
+            if op.name == "index_select":
+                return False
+            stack.extend(op.inputs)
+    return True
 
 
 def _is_lookup(context: Context, op: Op) -> bool:
@@ -87,15 +103,42 @@ def _table(op: Op) -> int:
 
 
 def _lookup_kinds(context: Context, lookups: Sequence[Op]) -> dict[int, str]:
-    """Position: the index counts. Of the others the largest table holds the tokens, far smaller ones the segments."""
+    """Position: the index counts, or says where on a page. Of the others the largest table holds the tokens, far
+    smaller ones the segments.
+    """
     flow = context.flow
-    kinds = {op.id: "position" for op in _positions(context, lookups)}
+    places = _coordinates(context, lookups)
+    kinds = {op.id: "position" for op in (*places, *_positions(context, [op for op in lookups if op not in places]))}
     others = [op for op in lookups if op.id not in kinds]
     rows = {op.id: flow.values[_table(op)].shape[0] for op in others if flow.taint[_index(op)] & IDS}
     for op in others:
         told = op.id in rows and rows[op.id] * 8 >= max(rows.values())  # one fixed row for all tokens tells none apart
         kinds[op.id] = "token" if told else "segment"
     return kinds
+
+
+def _coordinates(context: Context, lookups: Sequence[Op]) -> list[Op]:
+    """Lookups by the several whole numbers that an input holds for each token, where one table serves two of them: the
+    edges of a box.
+    """
+    boxes: dict[int, list[Op]] = {}
+    for op in lookups:
+        source = _cut_from(context, _index(op))
+        if source is not None:
+            boxes.setdefault(source, []).append(op)
+    tables = {source: [_table(op) for op in found] for source, found in boxes.items()}
+    return [op for source, found in boxes.items() if len(set(tables[source])) < len(found) for op in found]
+
+
+def _cut_from(context: Context, index: int) -> int | None:
+    """The input that `index` is one number of each token's of, or a difference of two."""
+    flow = context.flow
+    value, rank = index, flow.rank(index)
+    while (op := flow.maker(value)) is not None and op.inputs:
+        if _is_lookup(context, op):
+            return None
+        value = op.inputs[0]
+    return value if flow.values[value].kind == "input" and flow.rank(value) > rank else None
 
 
 def _positions(context: Context, lookups: Sequence[Op]) -> list[Op]:
@@ -134,7 +177,10 @@ def _is_counted(context: Context, index: int) -> bool:
             continue
         if op.name in ("arange", "cumsum"):
             return True
-        for item in op.inputs[:1] if flow.kind[op.id] == "select" else op.inputs:
+        sources = op.inputs[:1] if flow.kind[op.id] == "select" else op.inputs
+        if op.name == "cat":  # a prompt that counts up, before tokens that do not
+            sources = tuple(item for item in sources if flow.taint[item] & IDS) or sources
+        for item in sources:
             if item not in seen:
                 seen.add(item)
                 stack.append(item)

@@ -49,7 +49,7 @@ def name_experts(context: Context, region: list[int]) -> bool:
     mixture = _find(context, ops)
     if mixture is None:
         return False
-    context.parts.claim(_way_to_router(context, mixture, ops), "moe.router", rule="its result decides who works")
+    context.parts.claim(_way_to_router(context, mixture, region), "moe.router", rule="its result decides who works")
     context.parts.claim([mixture.choice.id], "moe.top_k", rule="chooses among the scores of one projection")
     downs = {op.id for op in mixture.weights if not _feeds_another(flow, op, mixture.weights)}
     for op in mixture.weights:
@@ -64,22 +64,37 @@ def name_experts(context: Context, region: list[int]) -> bool:
     return True
 
 
-def _way_to_router(context: Context, mixture: _Mixture, ops: list[Op]) -> list[int]:
+def _way_to_router(context: Context, mixture: _Mixture, region: list[int]) -> list[int]:
     """The router, and the layers before it that nothing else reads."""
     flow = context.flow
     unit, source, _ = flow.unit(mixture.router)
     found = set(unit)
-    inside = {op.id for op in ops}
+    inside = set(region)
     stack = [source]
     while stack:
         value = stack.pop()
         op = flow.maker(value)
-        if op is None or op.id not in inside or any(user.id not in found for user in flow.consumers(value)):
+        if op is None or op.id not in inside or context.parts.taken(op.id):
+            continue
+        others = [user for user in flow.consumers(value) if user.id not in found]
+        if not all(_carries(flow, user, inside) for user in others):
             continue
         norm = context.norm_of.get(op.id)
         found.update(norm.ops if norm is not None else (op.id,))
         stack.extend((norm.source,) if norm is not None else flow.act_inputs(op))
     return sorted(found)
+
+
+def _carries(flow: Flow, op: Op, inside: set[int]) -> bool:
+    """Whether `op` only moves a value out of the region: a router's state, which the next router adds to its own."""
+    while flow.kind[op.id] in ("plumb", "view", "select"):
+        after = [user for value in op.outputs for user in flow.consumers(value)]
+        if all(user.id not in inside for user in after):
+            return True
+        if len(after) != 1:
+            return False
+        op = after[0]
+    return False
 
 
 def _follow_answers(mixture: _Mixture, ops: list[Op], downs: set[int]) -> None:
@@ -233,7 +248,7 @@ def _name_one(context: Context, mixture: _Mixture, op: Op, downs: set[int]) -> N
     elif not inputs & mixture.routed or set(op.outputs) & mixture.shared:
         _name_unrouted(context, mixture, op)
     elif not inputs & mixture.expert:
-        if flow.kind[op.id] == "select" and flow.weight(op.inputs[0]) is not None:
+        if flow.weight(op.outputs[0]) is not None:
             return  # the rows of the chosen experts' parameters: part of the product that they go into
         weighs = op.name in _WEIGHING and _is_weight(flow, mixture, op)
         parts.claim([op.id], f"moe.{'router_score' if weighs else 'dispatch'}", rule="follows the choice")

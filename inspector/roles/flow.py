@@ -30,12 +30,18 @@ CONTRACT = frozenset(
     "linear matmul mm bmm baddbmm addmm addbmm einsum conv1d conv2d grouped_mm tensordot mv dot bilinear "
     "scaled_dot_product_attention".split()
 )
+WRITES = frozenset({"setitem", "masked_scatter", "index_put"})
+"""What puts rows in the place of others: (all rows, which of them, what is written)."""
+
 FUSED_ATTENTION = "scaled_dot_product_attention"
 _ADDED = {"linear": "bias", "conv1d": "bias", "conv2d": "bias", "addmm": "input", "baddbmm": "input", "addbmm": "input"}
 """The operand that a contraction adds to its product."""
 
 _ADDING = frozenset("add sub where masked_fill eq ne lt le gt ge isinf all any".split())
 """What is done with a mask: added to the scores, or asked which places it hides."""
+
+_DRAWING = frozenset({"randint", "randint_like", "multinomial"})
+"""What draws tokens: where no text is there yet, a canvas of random ones is read as text is."""
 
 _SCALING = frozenset({"mul", "div", "add", "sub"})
 _TAKING_IN = frozenset({"layer_norm", "rms_norm", "linear", "addmm", "conv1d"})
@@ -71,6 +77,10 @@ def _is_floating(value: Value) -> bool:
     return value.dtype.startswith(("float", "bfloat", "complex"))
 
 
+def _rounds(flow: Flow, op: Op) -> bool:
+    return any(not _is_floating(flow.values[value]) for value in op.outputs)
+
+
 class Flow:
     """Read-only lookups over one trace. Built once, in one pass; every rule reads it."""
 
@@ -98,7 +108,7 @@ class Flow:
 
     def _leaf_taints(self) -> list[int]:
         inputs = {value.id for value in self.values if value.kind == "input" and _is_floating(value)}
-        entering = dict.fromkeys(inputs - self._mask_inputs(inputs), ACT | IDS)
+        entering = dict.fromkeys(inputs - self._mask_inputs(inputs) - self._counted_inputs(inputs), ACT | IDS)
         leaves = {"parameter": PAR, "input": IDS}
         return [
             0 if value.producer is not None else entering.get(value.id) or leaves.get(value.kind, 0)
@@ -125,6 +135,22 @@ class Flow:
                     masks.discard(leaf)
         return masks
 
+    def _counted_inputs(self, inputs: set[int]) -> set[int]:
+        """Float inputs of which whole numbers and comparisons are left: places on a page, given as fractions.
+
+        An activation meets a weight, or leaves the model as a number; these meet neither before they are rounded.
+        """
+        root: dict[int, set[int]] = {value: {value} for value in inputs}
+        kept: set[int] = set()
+        for op in self.ops if inputs else ():
+            roots = set().union(*(root.get(value, set()) for value in self.inputs[op.id]))
+            meets = op.name in CONTRACT or any(self.values[value].kind == "parameter" for value in self.inputs[op.id])
+            if roots and meets:
+                kept |= roots
+            root.update((value, roots) for value in op.outputs if roots and _is_floating(self.values[value]))
+        rounded = {item for op in self.ops for value in op.inputs for item in root.get(value, ()) if _rounds(self, op)}
+        return rounded - kept - {item for value in self.leaving for item in root.get(value, ())}
+
     def _learned_streams(self) -> set[int]:
         """Values made of parameters alone to which activations are added back: learned queries that become a stream.
 
@@ -149,7 +175,7 @@ class Flow:
         taint = self.taint
         if not self.live[op.id]:
             return
-        out = 0
+        out = IDS if op.name in _DRAWING else 0
         for value in self.inputs[op.id]:
             out |= taint[value]
         if out & IDS and out & PAR and (op.name in CONTRACT or op.name in ("embedding", "embedding_bag", "getitem")):

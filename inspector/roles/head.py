@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-__all__ = ["ends_stream", "name_head", "name_last_norm"]
+__all__ = ["ends_stream", "name_head", "name_last_norm", "name_side_heads"]
 
 from inspector.records import Op
 from inspector.roles.context import Context
+from inspector.roles.decided import is_decided
 
 
 def name_head(context: Context, last: int) -> None:
     """Name the ops that depend on `last`, the value that leaves the last block."""
-    flow, parts = context.flow, context.parts
+    flow = context.flow
     ops = _descendants(context, last)
+    _name_all(context, ops, [op for op in ops if flow.weighted[op.id]])
+
+
+def _name_all(context: Context, ops: list[Op], weighted: list[Op]) -> None:
+    """Name `ops` by the projections among them."""
+    flow, parts = context.flow, context.parts
     inside = {op.id for op in ops}
-    weighted = [op for op in ops if flow.weighted[op.id]]
     roles = {op.id: _projection_role(context, op, inside) for op in weighted}
     for op in ops:
         if op.id in roles:
@@ -23,8 +29,26 @@ def name_head(context: Context, last: int) -> None:
         _name_one(context, op, behind.get(op.id), roles)
 
 
+def name_side_heads(context: Context) -> None:
+    """Name a pooler that reads the middle of a model, and leaves it beside the stream that goes on."""
+    flow, parts = context.flow, context.parts
+    for value in sorted(flow.leaving):
+        ops: list[Op] = []
+        item = value
+        while (op := flow.maker(item)) is not None and not parts.taken(op.id) and item not in context.trunk:
+            ops.insert(0, op)
+            acts = flow.act_inputs(op)
+            if len(acts) != 1:
+                break
+            item = acts[0]
+        weighted = [op for op in ops if flow.weighted[op.id]]
+        inside = {op.id for op in ops}
+        if any(_projection_role(context, op, inside) == "pooler" for op in weighted):
+            _name_all(context, ops, weighted)
+
+
 def ends_stream(context: Context, last: int) -> bool:
-    """Whether no sublayer's sum depends on `last`."""
+    """Whether no sublayer's sum depends on `last`. What is counted or decided from it is a mask, and no stream."""
     flow = context.flow
     sums = {residual.op for residual in context.residuals}
     seen, stack = {last}, [last]
@@ -32,7 +56,7 @@ def ends_stream(context: Context, last: int) -> bool:
         for op in flow.consumers(stack.pop()):
             if op.id in sums:
                 return False
-            fresh = [value for value in op.outputs if value not in seen]
+            fresh = [value for value in op.outputs if value not in seen and not is_decided(flow, value)]
             seen.update(fresh)
             stack.extend(fresh)
     return True

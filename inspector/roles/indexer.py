@@ -18,29 +18,29 @@ _FETCHING = frozenset({"gather", "index_select", "take_along_dim", "embedding"})
 def name_indexer(context: Context, ops: list[Op]) -> None:
     """Name `ops`, which end in a mask or in fetched keys and hold a choice."""
     flow, parts = context.flow, context.parts
-    choice = next(op for op in ops if op.name in CHOICES)
     product = next((op for op in ops if flow.is_product(op)), None)
     sides = _projections(context, ops, product)
-    chosen: set[int] = set(choice.outputs)
+    chosen: set[int] = set()
     scored: set[int] = set()
     for op in ops:
         if op is product or scored & set(op.inputs):
             scored.update(op.outputs)
-        if chosen & set(op.inputs):
+        if op.name in CHOICES and not chosen & set(op.inputs):
+            chosen.update(op.outputs)  # each token's keys may be chosen by a call of its own
+            role = "top_k"
+        elif chosen & set(op.inputs):
             chosen.update(op.outputs)
             role = "gather" if op.name in _FETCHING else "mask"
         else:
-            role = _before(context, op, choice, sides, scores=not scored.isdisjoint(op.outputs))
+            role = _before(context, op, sides, scores=not scored.isdisjoint(op.outputs))
         if role:
             unit = flow.unit(op)[0] if flow.weighted[op.id] else [op.id]
             parts.claim(unit, f"indexer.{role}", rule="chooses the keys that the attention sees")
 
 
-def _before(context: Context, op: Op, choice: Op, sides: dict[int, str], *, scores: bool) -> str:
+def _before(context: Context, op: Op, sides: dict[int, str], *, scores: bool) -> str:
     """The role of an op before the choice."""
     flow = context.flow
-    if op is choice:
-        return "top_k"
     if flow.weighted[op.id]:
         return sides.get(op.id, "weights")
     if op.id in context.norm_of:

@@ -15,13 +15,13 @@ from inspector.roles.control import name_control
 from inspector.roles.cross import name_cross_attentions
 from inspector.roles.embeddings import name_stem
 from inspector.roles.flow import Flow
-from inspector.roles.head import ends_stream, name_head, name_last_norm
+from inspector.roles.head import ends_stream, name_head, name_last_norm, name_side_heads
 from inspector.roles.leftovers import name_idle, name_leftovers
 from inspector.roles.norms import Norm, find_norms
 from inspector.roles.parts import Parts
 from inspector.roles.rope import Rope, find_ropes
 from inspector.roles.sides import name_sides
-from inspector.roles.streams import name_alternating, name_streams
+from inspector.roles.streams import name_alternating, name_copies, name_ends, name_streams
 from inspector.roles.trunk import Residual, find_residuals
 
 
@@ -115,6 +115,7 @@ def _stem_and_head(context: Context) -> None:
     for residual in reversed(outer):
         if residual is outer[-1] or (id(residual) not in parents and ends_stream(context, residual.result)):
             name_head(context, residual.result)
+    name_side_heads(context)
 
 
 RULES: tuple[Callable[[Context], None], ...] = (
@@ -122,9 +123,11 @@ RULES: tuple[Callable[[Context], None], ...] = (
     _trunk,
     name_streams,
     name_alternating,
+    name_ends,
     _attentions,
     name_regions,
     _stem_and_head,
+    name_copies,
     name_bottlenecks,
     name_control,
     name_leftovers,

@@ -6,6 +6,7 @@ __all__ = ["name_idle", "name_leftovers"]
 
 from inspector.records import Op
 from inspector.roles.context import Context
+from inspector.roles.flow import PAR
 
 _MOVING = ("plumb", "view", "select", "join")
 _LAYOUT = {"plumb": "layout.cast", "view": "layout.reshape", "select": "layout.reshape", "join": "layout.reshape"}
@@ -16,6 +17,7 @@ def name_leftovers(context: Context) -> None:
     flow, parts = context.flow, context.parts
     _name_kept(context)
     _name_dead_ends(context)
+    _name_on_stream(context)
     for index in reversed(parts.open()):
         op = flow.ops[index]
         if flow.live[index] and flow.kind[index] in _MOVING:
@@ -43,6 +45,26 @@ def _name_dead_ends(context: Context) -> None:
             parts.claim([index], "control.branch", rule="Python reads its result")
         else:
             parts.claim([index], "control.unused", rule="nothing reads its result")
+
+
+def _name_on_stream(context: Context) -> None:
+    """What is done to the stream between sublayers: learned scales and shifts, and another number of tokens."""
+    flow, parts = context.flow, context.parts
+    for index in parts.open():
+        op = flow.ops[index]
+        acts = flow.act_inputs(op)
+        if not flow.live[index] or len(acts) != 1 or not flow.values[op.outputs[0]].dtype.startswith(_NUMBERS):
+            continue
+        learned = [value for value in op.inputs if value not in acts and flow.taint[value] & PAR]
+        if op.name in _ARITHMETIC and learned:
+            parts.claim([index], "block.scale", rule="scales or shifts by what was learned")
+        elif op.name in _RESAMPLING:
+            parts.claim([index], "block.resample", rule="makes another number of tokens")
+
+
+_NUMBERS = ("float", "bfloat")
+_ARITHMETIC = frozenset({"add", "sub", "mul", "div"})
+_RESAMPLING = frozenset("avg_pool1d avg_pool2d max_pool1d max_pool2d repeat_interleave interpolate pad".split())
 
 
 def _name_kept(context: Context) -> None:

@@ -228,7 +228,7 @@ def _follows_convolution(flow: Flow, op: Op) -> bool:
 def _name_state(context: Context, region: list[int]) -> None:
     """What is computed from the region and comes back to no stream: it is kept for the next step."""
     flow, parts = context.flow, context.parts
-    inside = set(region)
+    inside = {index for residual in context.residuals for index in (*residual.region, residual.op)} | set(region)
     stack = [value for index in region for value in flow.ops[index].outputs]
     seen: set[int] = set()
     while stack and len(seen) < _MOST_OPS:

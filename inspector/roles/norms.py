@@ -10,7 +10,7 @@ __all__ = ["Norm", "find_norms"]
 from typing import NamedTuple
 
 from inspector.records import Op
-from inspector.roles.flow import Flow
+from inspector.roles.flow import WRITES, Flow
 
 _KERNELS = {"layer_norm": "layer", "rms_norm": "rms", "group_norm": "group", "batch_norm": "batch", "normalize": "l2"}
 _LENGTHS = frozenset({"norm", "linalg_vector_norm"})
@@ -43,7 +43,7 @@ def find_norms(flow: Flow) -> list[Norm]:
             continue
         norm = _found(flow, op)
         if norm is not None:
-            found.append(_gated(flow, _turned(flow, _apart(flow, norm, claimed))))
+            found.append(_gated(flow, _on_rows(flow, _turned(flow, _apart(flow, norm, claimed)))))
             claimed.update(found[-1].ops)
     return found
 
@@ -101,6 +101,17 @@ def _turned(flow: Flow, norm: Norm) -> Norm:
         return norm
     ops = tuple(sorted((before.id, *norm.ops, after.id)))
     return norm._replace(ops=ops, source=before.inputs[0], result=after.outputs[0])
+
+
+def _on_rows(flow: Flow, norm: Norm) -> Norm:
+    """With the choice of tokens around it, where one kind of token has a norm of its own: taken out, and put back."""
+    cut, write = flow.maker(norm.source), flow.only_consumer(norm.result)
+    if cut is None or write is None or write.name not in WRITES or len(cut.inputs) != 2:
+        return norm
+    if flow.kind[cut.id] != "select" or write.inputs[0] != cut.inputs[0]:
+        return norm
+    ops = tuple(sorted((cut.id, *norm.ops, write.id)))
+    return norm._replace(ops=ops, source=cut.inputs[0], result=write.outputs[0])
 
 
 def _gated(flow: Flow, norm: Norm) -> Norm:

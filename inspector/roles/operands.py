@@ -107,6 +107,8 @@ def _low_rank(context: Context, op: Op) -> Op | None:
             between.extend(norm.ops)
             value = norm.source
         elif maker is not None and flow.kind[maker.id] in ("plumb", "view", "select"):
+            if _makes_tokens(flow, maker):
+                return None
             value = maker.inputs[0]
         elif maker is not None and len(flow.act_inputs(maker)) == 1 and _updates_cache(context, maker):
             context.parts.claim([maker.id], "attention.cache_update", rule="what is kept is the latent")
@@ -124,6 +126,13 @@ def _low_rank(context: Context, op: Op) -> Op | None:
         else:
             return None
     return None
+
+
+def _makes_tokens(flow: Flow, op: Op) -> bool:
+    """Whether a view makes several tokens of one: those are read as a stream is, and are no latent."""
+    before, after = flow.values[op.inputs[0]].shape, flow.values[op.outputs[0]].shape
+    same = len(before) == len(after) == 3 and before[0] == after[0]
+    return same and flow.kind[op.id] == "view" and after[1] > before[1] and after[-1] < before[-1]
 
 
 def _beside_normed(context: Context, op: Op) -> int | None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from inspector.records import Op
 from inspector.roles.context import Context
+from inspector.roles.decided import is_decided
 from inspector.roles.flow import Flow
 from inspector.roles.operands import turns_last
 
@@ -119,7 +120,10 @@ def _role(context: Context, op: Op, acts: list[int]) -> str | None:
         _claim_maximum(context, acts)
         return "softmax"
     if op.name in ("add", "sub", "rsub"):
-        return additive_role(context, others[0]) if others else "position_bias" if len(acts) > 1 else "scale"
+        if others or len(acts) < 2:
+            return additive_role(context, others[0]) if others else "scale"
+        aside = next((value for value in acts if value != _main_operand(context, acts)), acts[0])
+        return "mask" if is_decided(flow, aside) else "position_bias"
     if op.name == "cat":
         return "sink"
     if op.name in ("clamp", "nan_to_num", "max", "maximum"):

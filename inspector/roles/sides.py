@@ -11,6 +11,7 @@ __all__ = ["name_sides"]
 
 from inspector.records import Op
 from inspector.roles.context import Context
+from inspector.roles.decided import is_decided
 from inspector.roles.indexer import CHOICES, name_indexer
 from inspector.roles.operands import name_operands
 from inspector.roles.scores import name_product
@@ -74,6 +75,9 @@ def _name_side(context: Context, consumer: Op, ops: list[Op]) -> None:
         name_indexer(context, ops)
         if role == "position_bias":
             parts.change(consumer.id, path="attention.mask")
+    elif role == "mask" and any(is_decided(context.flow, value) for op in ops for value in op.outputs):
+        made = [op.id for op in ops if not context.flow.weighted[op.id]]
+        parts.claim(made, "mask.build", rule="decides from the tokens who may look at whom")
     elif role in ("position_bias", "fused"):
         _claim(context, ops, "position_bias", "a bias of the scores that the tokens make")
     elif role == "gate" and _reads_scores(context, ops):

@@ -7,12 +7,13 @@ other. From the read on, the rules see one stream again.
 
 from __future__ import annotations
 
-__all__ = ["name_alternating", "name_read_by_attention", "name_streams"]
+__all__ = ["name_alternating", "name_copies", "name_ends", "name_read_by_attention", "name_streams"]
 
 from collections.abc import Container
 
 from inspector.records import Op
 from inspector.roles.context import Context
+from inspector.roles.embeddings import name_stem
 from inspector.roles.flow import Flow
 from inspector.roles.wide import reads_of, recast
 
@@ -41,6 +42,29 @@ def name_streams(context: Context) -> None:
                 _claim(context, ops, "stream_write", "what the streams give each other")
 
 
+def name_ends(context: Context) -> None:
+    """Where several streams become one again: their mean after the last block."""
+    flow, parts = context.flow, context.parts
+    for value in sorted(value for value in context.trunk if flow.rank(value) > 3):
+        for op in flow.consumers(value):
+            if op.name in ("mean", "sum") and flow.rank(op.outputs[0]) == flow.rank(value) - 1:
+                parts.claim([op.id], "block.stream_read", rule="makes one stream of several")
+
+
+def name_copies(context: Context) -> None:
+    """Where one stream becomes several: copies before the first block, side by side or along the width."""
+    flow, parts = context.flow, context.parts
+    for value in sorted(context.trunk):
+        op = flow.maker(flow.through(value, ("plumb",)))
+        if op is None or op.name not in _COPYING or flow.weight(op.inputs[0]) is not None:
+            continue
+        if flow.on_act(op.inputs[0]) and flow.size(value) > flow.size(op.inputs[0]):
+            parts.claim([op.id], "block.stream_write", rule="copies one stream to several")
+
+
+_COPYING = frozenset({"repeat", "expand", "repeat_interleave"})
+
+
 def name_alternating(context: Context) -> None:
     """Streams stacked before the batch, of which one goes through the sublayers and corrects the others (AltUp)."""
     flow, parts = context.flow, context.parts
@@ -54,6 +78,34 @@ def name_alternating(context: Context) -> None:
         for op in picks:
             parts.claim([op.id], "block.stream_read", rule="one of several streams")
             context.trunk.update(recast(flow, op.outputs[0]))
+        _name_merging(context, residual.result)
+
+
+def _name_merging(context: Context, last: int) -> None:
+    """After the last correction the streams are averaged; what is still added to them before that is no head."""
+    flow = context.flow
+    before, shape = flow.producer[last], flow.values[last].shape
+    sums = {residual.op for residual in context.residuals}
+    made, ops = {last}, []
+    for op in flow.ops[0 if before is None else before + 1 :]:
+        if made.isdisjoint(op.inputs):
+            continue
+        made.update(op.outputs)
+        ops.append(op)
+        if op.id in sums:
+            return
+        if op.name in ("mean", "sum") and flow.values[op.outputs[0]].shape == shape[1:]:
+            _claim_merging(context, ops, shape)
+            return
+
+
+def _claim_merging(context: Context, ops: list[Op], shape: tuple[int, ...]) -> None:
+    """Up to the last time the streams stand together, before they are stacked for the mean: beside the blocks."""
+    flow, mean = context.flow, ops[-1]
+    stacked = [op.id for op in ops if flow.values[op.outputs[0]].shape == shape and op.outputs[0] not in mean.inputs]
+    together = max(stacked, default=-1)
+    _claim(context, [op.id for op in ops if op.id <= together], "adapter", "beside the block's sublayers")
+    _claim(context, [op.id for op in ops if op.id > together], "stream_read", "makes one stream of several")
 
 
 def _picks(flow: Flow, value: int) -> list[Op]:
@@ -76,9 +128,32 @@ def name_read_by_attention(context: Context, op: Op) -> bool:
     while after is not None and flow.kind[after.id] in ("plumb", "view", "select"):
         result = after.outputs[0]
         after = flow.only_consumer(result)
-    _claim(context, _between(context, result, set()), "stream_read", "a learned query over states of several depths")
+    ops = _between(context, result, _stem_of(context, value))
+    _claim(context, ops, "stream_read", "a learned query over states of several depths")
     context.trunk.update(recast(flow, result))
     return True
+
+
+def _stem_of(context: Context, value: int) -> set[int]:
+    """The state among those stacked in `value` that is made of lookups, before any attention: it is named as a stem."""
+    flow = context.flow
+    found, stack = set(), [value]
+    while stack:
+        item = stack.pop()
+        norm = context.norm_into.get(item)
+        op = flow.maker(item)
+        if norm is not None and item == value:
+            stack.append(norm.source)
+            continue
+        if op is not None and flow.kind[op.id] in ("plumb", "view", "join"):
+            stack.extend(flow.act_inputs(op))
+            continue
+        ops = [flow.ops[index] for index in _between(context, item, set())]
+        makers = [flow.maker(value) for op in ops for value in op.inputs]
+        if ops and not any(maker is not None and context.parts.taken(maker.id) for maker in makers):
+            name_stem(context, item)
+            found.add(item)
+    return found
 
 
 def _between(context: Context, start: int, ends: set[int]) -> list[int]:

@@ -11,7 +11,8 @@ __all__ = ["Residual", "find_residuals"]
 from dataclasses import dataclass, field
 
 from inspector.records import Op
-from inspector.roles.flow import ACT, FUSED_ATTENTION, Flow
+from inspector.roles.decided import is_decided, is_scores
+from inspector.roles.flow import ACT, FUSED_ATTENTION, WRITES, Flow
 from inspector.roles.wide import mixed_source
 
 _MOST_SUMS = 4
@@ -44,7 +45,7 @@ def find_residuals(flow: Flow, norm_sources: dict[int, int]) -> list[Residual]:
     for op in flow.ops:
         if not _may_be(flow, op):
             continue
-        residual = _as_residual(flow, op, trunk, claimed)
+        residual = _as_residual(flow, op, trunk, claimed) or _on_rows(flow, op, trunk, claimed)
         if residual is None:
             continue
         residual.parent = _parent(flow, residual.skip, trunk, norm_sources)
@@ -74,7 +75,8 @@ def _may_be(flow: Flow, op: Op) -> bool:
     left, right = (flow.values[value] for value in op.inputs)
     if not all(map(flow.on_act, op.inputs)) or left.shape[-1:] != right.shape[-1:]:
         return False
-    return bool(left.shape) and left.shape[-1] > 1 and left.dtype.startswith(("float", "bfloat"))
+    numbers = bool(left.shape) and left.shape[-1] > 1 and left.dtype.startswith(("float", "bfloat"))
+    return numbers and not is_scores(flow, op) and not any(is_decided(flow, value) for value in op.inputs)
 
 
 def _as_residual(flow: Flow, op: Op, trunk: dict[int, Residual], claimed: set[int]) -> Residual | None:
@@ -85,6 +87,28 @@ def _as_residual(flow: Flow, op: Op, trunk: dict[int, Residual], claimed: set[in
         if found is not None and not _is_look_alike(flow, skip, branch, found[0], trunk):
             region = _region(flow, branch, found[1], trunk, claimed)
             return Residual(op.id, found[0], branch, op.outputs[0], region)
+    return None
+
+
+def _on_rows(flow: Flow, op: Op, trunk: dict[int, Residual], claimed: set[int]) -> Residual | None:
+    """A sum of some tokens only, written back to where they were taken from: each kind of token has its sublayer.
+
+    The branch may have left the stream before the other kind's tokens were written.
+    """
+    write = flow.only_consumer(op.outputs[0])
+    if write is None or write.name not in WRITES or len(write.inputs) != 3:
+        return None
+    for skip, branch in (op.inputs, op.inputs[::-1]):
+        cut = flow.maker(skip)
+        if cut is None or flow.kind[cut.id] != "select" or cut.inputs[0] != write.inputs[0]:
+            continue
+        point: int | None = cut.inputs[0]
+        while point is not None and not _works_between(flow, branch, point):
+            before = flow.maker(point)
+            point = before.inputs[0] if before is not None and before.name in WRITES else None
+        if point is not None:
+            region = _region(flow, branch, point, trunk, claimed)
+            return Residual(op.id, cut.inputs[0], branch, write.outputs[0], region)
     return None
 
 

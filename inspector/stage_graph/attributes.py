@@ -66,7 +66,11 @@ def _adds_weight(graph: StageGraph, op: Op) -> bool:
     if flow.weighted[op.id]:
         return any(flow.weight(value) is not None for value in set(op.inputs) - set(flow.factors(op)))
     picked = ("plumb", "view", "select")
-    return op.name == "add" and any(values[flow.through(value, picked)].kind == "parameter" for value in op.inputs)
+    return (
+        op.name == "add"
+        and len(op.inputs) == 2
+        and any(values[flow.through(value, picked)].kind == "parameter" for value in op.inputs)
+    )
 
 
 def _norm(graph: StageGraph, stage: Stage) -> Attributes:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch._C import _functorch as functorch
 
 from inspector.errors import TraceFailed
 from inspector.source.compiled import uncompiled
@@ -99,6 +100,7 @@ class Again(Watcher):
 
     def _hold(self, value: int, tensor: Tensor) -> None:
         if self._uses.get(value) and value not in self.held:
+            tensor = _whole(tensor)
             self.held[value] = tensor.detach().clone() if value in self._wanted.copied else tensor.detach()
             self.made[value] = _digest(self.held[value])  # a copy may lie otherwise, and add up otherwise
 
@@ -117,6 +119,13 @@ class Again(Watcher):
                 why=f"call {index} was {seen}, and the second time {raw.spec.call} in {self.modules[raw.module][0]}",
                 hint="it may depend on what ran before it, or draw random numbers",
             )
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    """What lies under the rows that a `vmap` hands out one by one: those cannot be read, and end with it."""
+    while functorch.is_batchedtensor(tensor):
+        tensor = functorch.get_unwrapped(tensor)
+    return tensor
 
 
 def _flat(out: Any) -> list[Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["require_steady"]
+__all__ = ["require_steady", "warm_up"]
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -82,6 +82,15 @@ def require_steady(module: nn.Module, inputs: Callable[[], Mapping[str, Any]]) -
         + ("; the model is in training mode" if training else ""),
         hint="call .eval() before" if training else "parity needs a model that depends on its inputs alone",
     )
+
+
+def warm_up(module: nn.Module, inputs: Mapping[str, Any]) -> None:
+    """One forward, for what a model does in its first alone: it makes modules, fills tables, rescales weights.
+
+    >>> warm_up(nn.Linear(2, 2), {"input": torch.ones(1, 2)})
+    """
+    with torch.no_grad():
+        module(**inputs)
 
 
 def _logged(module: nn.Module, inputs: Mapping[str, Any]) -> list[Call]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from inspector.reference.activations import activate
 from inspector.reference.attention import contract, scale, scores, softmax, weighted_sum
 from inspector.reference.experts import combine, combine_sorted, expert_linear, grouped_linear
+from inspector.reference.feedforward import summed
 from inspector.reference.frequencies import RopeScaling, inverse_frequencies
 from inspector.reference.projections import convolve, linear, linear_heads
 from inspector.reference.rope import rotate_part
@@ -55,6 +56,13 @@ def _sum(case: Case) -> Tensor:
         return _rounded(case)
     total = torch.stack([term.abs().broadcast_to(case.expected[0].shape) for term in case.operands.values()]).sum(0)
     return (len(case.operands) - 1) * case.arithmetic.u * total + case.arithmetic.tiny
+
+
+def _summed(case: Case) -> Tensor:
+    """So many numbers added up in single precision, and rounded once."""
+    one, axes = case.arithmetic, case.attributes["axes"]
+    terms = math.prod(case.first.shape[axis] for axis in axes)
+    return one.u * case.expected[0].abs() + one.gamma(terms) * summed(case.first.abs(), axes) + one.tiny
 
 
 def _terms(case: Case) -> Tensor:
@@ -191,6 +199,12 @@ def _activation(case: Case) -> Tensor:
     return bound + 2 * one.u * x if case.composite and one.u > SINGLE else bound
 
 
+def _exponential(case: Case) -> Tensor:
+    """Correctly rounded but for a few units of single precision, in proportion to the result."""
+    one = case.arithmetic
+    return (one.u + 4 * one.a) * case.expected[0].abs() + one.tiny
+
+
 _NOT_THROUGH_ZERO = frozenset({"sigmoid", "softplus", "sqrtsoftplus", "laplace"})
 """What is made of numbers near one, whatever small number goes in."""
 
@@ -285,6 +299,10 @@ BOUNDS: dict[str, Bound] = {
             "layout.pieces",
             "layout.join",
             "layout.repeated",
+            "layout.padded",
+            "layout.spread",
+            "layout.taken",
+            "layout.tiled",
             "layout.together",
             "layout.viewed",
             "attention.with_sink",
@@ -331,10 +349,13 @@ BOUNDS: dict[str, Bound] = {
     "activations.activate": _activation,
     "activations.clamp": _rounded,
     "activations.shift": _rounded,
+    "activations.exponential": _exponential,
     "feedforward.multiply": _rounded,
     "feedforward.add": _rounded,
     "feedforward.add_all": _sum,
     "feedforward.subtract": _rounded,
+    "feedforward.divide": _rounded,
+    "feedforward.summed": _summed,
     "experts.probabilities": _softmax,
     "experts.shares": _shares,
     "experts.score_of_groups": _group,

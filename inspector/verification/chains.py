@@ -11,6 +11,7 @@ from torch import Tensor
 
 from inspector.reference.attention import contract, scores, weighted_sum
 from inspector.reference.experts import expert_linear, grouped_linear
+from inspector.reference.feedforward import summed
 from inspector.reference.projections import convolve, linear
 from inspector.reference.steps import Step, replay
 from inspector.verification.bounds import Case, bounds_of
@@ -102,6 +103,24 @@ def _elementwise(case: Case, errors: Errors) -> Tensor:
     return error * steep
 
 
+def _exponential(case: Case, errors: Errors) -> Tensor:
+    """e^(x + δ) − e^x, at most e^x·(e^δ − 1)."""
+    (error,) = errors.values()
+    return case.expected[0].abs() * torch.expm1(error)
+
+
+def _summed(case: Case, errors: Errors) -> Tensor:
+    return summed(errors["x"], case.attributes["axes"])
+
+
+def _quotient(case: Case, errors: Errors) -> Tensor:
+    """(|δx| + |y||δo|) / (|o| − |δo|), without a bound where the divisor may be nothing."""
+    nothing = torch.zeros((), dtype=torch.float64, device=case.first.device)
+    above, below = errors.get("x", nothing), errors.get("by", nothing)
+    left = case.operands["by"].abs() - below
+    return torch.where(left > 0, (above + case.expected[0].abs() * below) / left, torch.inf)
+
+
 def _norm(case: Case, errors: Errors) -> Tensor:
     """What moves an element, and what moves all of them by moving their mean and their spread.
 
@@ -130,6 +149,9 @@ _RULES: dict[str, Callable[[Case, Errors], Tensor]] = {
     "attention.scale": _factor,
     "embeddings.scale_embedding": _factor,
     "activations.activate": _elementwise,
+    "activations.exponential": _exponential,
+    "feedforward.divide": _quotient,
+    "feedforward.summed": _summed,
     "norms.layer_norm": _norm,
     "norms.rms_norm": _norm,
     **dict.fromkeys(

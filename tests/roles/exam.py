@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,12 +146,35 @@ def _consumer(trace: Trace, naming: Naming, op: int) -> str:
     """The role of `op`, or of what it prepares a weight for."""
     while naming.parts[op].path == "control.weight_prep":
         made = trace.ops[op].outputs[0]
-        op = next(other.id for other in trace.ops if made in other.inputs)
+        op = next(other.id for other in trace.ops if made in other.inputs and naming.flow.live[other.id])
     return naming.parts[op].path
 
 
 def mismatches(trace: Trace, naming: Naming) -> list[tuple[str, str, str]]:
     return [use for use in uses(trace, naming) if not _agree(use[1], use[2])]
+
+
+REASONS = tomllib.loads((Path(__file__).parent / "exam_mismatches.toml").read_text("utf-8"))["mismatch"]
+"""What is known of uses whose name says something else than the part they play."""
+
+
+def reason_of(model_type: str | None, use: tuple[str, str, str]) -> str:
+    """Why the name of a use disagrees with its role, "" where nobody knows."""
+    name, _, found = use
+    known = (item for item in REASONS if model_type in item["types"] and found in item["found"].split())
+    return next((item["reason"] for item in known if re.search(item["name"], name)), "")
+
+
+def explained(trace: Trace, naming: Naming) -> list[str]:
+    """Every mismatch with its reason, those of one kind in one line."""
+    kinds: Counter[tuple[str, str, str, str]] = Counter()
+    for use in mismatches(trace, naming):
+        reason = reason_of(trace.model.model_type, use) or "no reason is known"
+        kinds[re.sub(r"\b\d+\b", "*", use[0]), use[1], use[2], reason] += 1
+    return [
+        f"{name} ({count}): {expected.replace(' ', ' or ')} by its name, {found} by what it does: {reason}"
+        for (name, expected, found, reason), count in kinds.items()
+    ]
 
 
 def _agree(expected: str, found: str) -> bool:

@@ -23,14 +23,15 @@ _EXAM = Path(__file__).parents[1] / "roles" / "exam.py"
 
 
 class LabelExam:
-    """Uses of parameters whose name says what they are for, and how many of them have another role."""
+    """Uses of parameters whose name says what they are for, how many have another role, and which those are and why."""
 
     def __init__(self) -> None:
-        self.digest = _EXAM.read_text("utf-8")
+        self.digest = _EXAM.read_text("utf-8") + _EXAM.with_name("exam_mismatches.toml").read_text("utf-8")
         self._exam = runpy.run_path(str(_EXAM))
 
-    def __call__(self, trace: Any, naming: Any) -> tuple[int, int]:
-        return len(list(self._exam["uses"](trace, naming))), len(self._exam["mismatches"](trace, naming))
+    def __call__(self, trace: Any, naming: Any) -> tuple[int, int, list[str]]:
+        uses, wrong = list(self._exam["uses"](trace, naming)), self._exam["mismatches"](trace, naming)
+        return len(uses), len(wrong), self._exam["explained"](trace, naming)
 
 
 def write(found: Coverage, folder: Path) -> None:

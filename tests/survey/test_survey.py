@@ -61,6 +61,16 @@ def test_whatever_fails_ends_the_row_and_is_its_reason(monkeypatch):
     assert row.reason == "ZeroDivisionError: division by zero"
 
 
+@pytest.mark.parametrize("model_type", ["rwkv", "unlimited_ocr"])
+def test_what_is_done_once_or_row_by_row_costs_no_report(model_type):
+    """One rescales its weights in its first forward, the other makes its mask in a vmap."""
+    row = surveyed(model_type)
+
+    assert row.reason == ""
+    assert row.stages_failed == 0
+    assert row.stages_verified > 70
+
+
 def test_what_reads_no_text_alone_says_so():
     row = surveyed("clip")
 
@@ -68,10 +78,27 @@ def test_what_reads_no_text_alone_says_so():
 
 
 def test_the_exam_is_asked_and_decides_nothing():
-    plain, examined = surveyed("gpt2"), surveyed("gpt2", lambda trace, naming: (4, 1))
+    plain, examined = surveyed("gpt2"), surveyed("gpt2", lambda trace, naming: (4, 1, ["up: why"]))
 
     assert (plain.label_exam, examined.label_exam) == (None, 75.0)
-    assert replace(examined, label_exam=None) == plain
+    assert (plain.label_mismatches, examined.label_mismatches) == ((), ("up: why",))
+    assert replace(examined, label_exam=None, label_mismatches=()) == plain
+
+
+def test_every_mismatch_is_listed_in_the_report():
+    found = replace(GOOD, label_mismatches=("up: why",))
+
+    assert "up: why" in Coverage([found]).to_markdown()
+    assert "why" not in Coverage([GOOD]).to_markdown()
+
+
+def test_a_reason_tells_no_path(monkeypatch):
+    said = "no Model in <module 'a.b' from '/srv/u1/lib/a/b.py'>, see https://x.org/a/b or ~/.cache/hub/m.json"
+    monkeypatch.setattr(survey_row, "_named", lambda *_: (_ for _ in ()).throw(ValueError(said)))
+
+    reason = surveyed("gpt2").reason
+
+    assert reason == "ValueError: no Model in <module 'a.b' from 'b.py'>, see https://x.org/a/b or m.json"
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from torch import nn
 from inspector.errors import TraceFailed
 from inspector.tracing.again import Again, run_again, wanted
 from inspector.tracing.run import watch
+from inspector.tracing.steady import warm_up
 from inspector.tracing.watcher import Ref
 
 
@@ -106,3 +107,49 @@ def test_another_run_is_an_error():
     with pytest.raises(TraceFailed, match="did not run the same way twice") as raised:
         run_again(module, {"x": x}, again)
     assert "add_" in str(raised.value)
+
+
+class Mapped(nn.Module):
+    """A mask made place by place, as fallbacks for masks are: its ops see one row at a time."""
+
+    def forward(self, x):
+        places = torch.arange(x.shape[-1])
+        mask = torch.vmap(lambda here: torch.where(places <= here, 0.0, -9.0))(places)
+        return (x.unsqueeze(-2) + mask).sum(-1)
+
+
+def test_what_a_vmap_hands_out_row_by_row_is_held_whole():
+    seen = {}
+
+    def whole(group, held):
+        seen.update({value: tensor.clone() for value, tensor in held.items()})
+
+    first, _, _ = passes(Mapped(), whole)
+
+    made = [raw.outputs[0] for raw in first.watcher.records if raw.spec.name == "where"]
+    assert len(made) == 1
+    assert seen[made[0]].shape == (4, 4)  # all rows, and not the one that the op was shown
+
+
+class Rescaling(nn.Module):
+    """Halves its weight when it is called first, and makes the layer it goes on with."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.made = nn.Parameter(torch.ones(4, 4)), None
+
+    def forward(self, x):
+        if self.made is None:
+            self.made = nn.Linear(4, 4)
+            self.weight.data.div_(2)
+        return self.made(x @ self.weight)
+
+
+def test_what_a_model_does_in_its_first_forward_alone_is_over_before_it_is_watched():
+    with pytest.raises(TraceFailed, match="did not run the same way twice"):
+        passes(Rescaling(), lambda group, held: None)
+    ready = Rescaling()
+    warm_up(ready, {"x": torch.ones(2, 4)})
+    first, _, _ = passes(ready, lambda group, held: None)
+
+    assert [raw.spec.name for raw in first.watcher.records] == ["matmul", "linear"]

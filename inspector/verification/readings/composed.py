@@ -5,23 +5,22 @@ from __future__ import annotations
 __all__ = ["composed", "turned"]
 
 
+import math
 from collections.abc import Sequence
 
 from inspector.records import Op, Plain
-from inspector.reference.activations import activate, clamp, known_as, shift
-from inspector.reference.attention import scale
-from inspector.reference.feedforward import add, multiply, subtract
-from inspector.reference.layout import arrange, join, pieces, rounded, together, viewed
+from inspector.reference.activations import activate, clamp, exponential, known_as, shift
+from inspector.reference.attention import contract, scale
+from inspector.reference.feedforward import add, divide, multiply, subtract, summed
+from inspector.reference.layout import rounded, together, viewed
 from inspector.reference.norms import layer_norm, rms_norm
 from inspector.reference.projections import convolve, linear
 from inspector.roles.norms import Norm
 from inspector.stage_graph.functions import function_of
 from inspector.stage_graph.stages import Stage
-from inspector.verification.readings.look import TURNING, Draft, Flowing, Inner, Leaf, Look, Reading, Said, draft
-from inspector.verification.readings.moving import order_of
+from inspector.verification.readings.followed import Followed, Unknown
+from inspector.verification.readings.look import Draft, Flowing, Inner, Leaf, Look, Reading, Said, draft
 from inspector.verification.readings.norms import weight_of
-
-Tensorlike = Flowing | Leaf | Inner
 
 
 def composed(look: Look, stage: Stage) -> Reading:
@@ -37,32 +36,26 @@ def turned(look: Look, stage: Stage, value: int, drafts: Sequence[Draft]) -> Rea
     return _Composer(look, stage, drafts, value).reading()
 
 
-class _Unknown(Exception):
-    """An op for which there is no call here."""
-
-
-class _Composer:
+class _Composer(Followed):
     """drafts: calls that are known already. made: what the last of them gives; only what follows it is composed."""
 
     def __init__(self, look: Look, stage: Stage, drafts: Sequence[Draft] = (), made: int | None = None) -> None:
-        self._look, self._stage = look, stage
-        self._drafts: list[Draft] = [*drafts]
-        self._known: dict[int, Tensorlike]
-        if made is None:
-            self._known = {value: look.read(value) for value in (*stage.inputs, *stage.parameters)}
-        else:
+        super().__init__(look, [*drafts], {value: look.read(value) for value in (*stage.inputs, *stage.parameters)})
+        self._stage = stage
+        if made is not None:
             self._known = {made: self._last()}
         inside = set(stage.ops)
         norms = [_bare(look, norm) for norm in look.graph.naming.norms if inside.issuperset(norm.ops)]
         self._norms = {op: norm for norm in norms for op in norm.ops}
 
     def reading(self) -> Reading:
-        look, told = self._look, self._look.told(self._stage)
+        look, told = self._look, self._look.told(self._stage) or self._stage.outputs
         try:
             for op in look.graph.ops(self._stage):
-                if look.flow.live[op.id] and any(value in self._known for value in op.inputs):
+                known = any(value in self._known for value in op.inputs) or op.name == "sync"
+                if look.flow.live[op.id] and known:
                     self._take(op)
-        except _Unknown as unknown:
+        except Unknown as unknown:
             return f"there is no reference for {unknown} in it"
         given = dict.fromkeys(self._known.get(value) for value in told)
         if not self._drafts or not 1 <= len(given) <= 4 or not all(isinstance(one, Inner) for one in given):
@@ -73,27 +66,18 @@ class _Composer:
             self._drafts.append(draft(several, **dict(zip(names, given, strict=False))))
         return self._drafts
 
-    def _last(self) -> Inner:
-        return Inner(len(self._drafts) - 1)
-
-    def _give(self, value: int, one: Draft) -> None:
-        self._drafts.append(one)
-        self._known[value] = self._last()
-
     def _take(self, op: Op) -> None:
         norm = self._norms.get(op.id)
         if norm is not None:
             if op.id == max(norm.ops):
                 self._norm(norm)
-        elif op.name == "cat":
-            self._join(op)
+        elif op.name in ("matmul", "bmm", "mm"):
+            self._product(op)
         elif op.name == "conv1d":
             self._convolution(op)
         elif self._look.flow.weighted[op.id]:
             self._linear(op)
-        elif self._look.flow.kind[op.id] in ("view", "plumb", "select"):
-            self._move(op)
-        else:
+        elif not self._moves(op):
             self._compute(op)
 
     def _norm(self, norm: Norm) -> None:
@@ -101,7 +85,7 @@ class _Composer:
         try:
             weight, bias = (weight_of(self._look, self._stage, norm, value) for value in (norm.weight, norm.bias))
         except LookupError as error:
-            raise _Unknown("a norm whose weight another part prepares") from error
+            raise Unknown("a norm whose weight another part prepares") from error
         eps = self._look.usual(norm.eps, self._look.facts.get("norm.eps"))
         if norm.kind == "layer":
             self._give(norm.result, draft(layer_norm, x=x, weight=weight, bias=bias, eps=eps))
@@ -109,14 +93,14 @@ class _Composer:
             offset = self._look.usual(float(norm.offset), 0.0)
             self._give(norm.result, draft(rms_norm, x=x, weight=weight, eps=eps, offset=offset))
         else:
-            raise _Unknown(f"a {norm.kind} norm")
+            raise Unknown(f"a {norm.kind} norm")
 
     def _convolution(self, op: Op) -> None:
         named = dict(op.operands)
         usual = {"padding": 0, "groups": 1, "stride": 1, "dilation": 1}
         how = {name: _only(op.attribute(name, number)) for name, number in usual.items()}
         if how["stride"] != 1 or how["dilation"] != 1 or None in how.values():
-            raise _Unknown("a convolution in steps")
+            raise Unknown("a convolution in steps")
         x, weight = self._at(named["input"]), self._at(named["weight"])
         bias = self._at(named["bias"]) if "bias" in named else None
         one = draft(convolve, x_BIS=x, weight_OIW=weight, bias_O=bias, padding=how["padding"], groups=how["groups"])
@@ -127,89 +111,29 @@ class _Composer:
         weight = next(value for value in look.flow.factors(op) if look.flow.weight(value) is not None)
         named = dict(op.operands)
         if op.name != "linear" or len(look.shape(weight)) != 2:
-            raise _Unknown(op.name)
+            raise Unknown(op.name)
         bias = self._at(named["bias"]) if "bias" in named else None
         out, into = look.shape(weight)
         layout = Said("out_in", claimed=True) if out != into else look.usual("out_in", look.orientation)
         x = self._at(op.inputs[0])
         self._give(op.outputs[0], draft(linear, x=x, weight=self._at(weight), bias=bias, layout=layout))
 
-    def _at(self, value: int) -> Tensorlike:
-        if value not in self._known:
-            raise _Unknown("a value that was not followed")
-        return self._known[value]
-
-    def _move(self, op: Op) -> None:
-        look, x = self._look, self._at(op.inputs[0])
-        before, after = look.shape(op.inputs[0]), look.shape(op.outputs[0])
-        if op.name in ("to", "contiguous", "clone", "dropout", "detach") or (
-            before == after and look.flow.kind[op.id] == "view" and op.name not in TURNING
-        ):
-            self._known[op.outputs[0]] = x
-        elif op.name in ("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze"):
-            self._give(op.outputs[0], draft(viewed, x=x, shape=after))
-        elif op.name in ("chunk", "split"):
-            self._split(op, x)
-        elif op.name == "getitem" and len(op.inputs) == 1 and look.flow.kind[op.id] == "view":
-            self._give(op.outputs[0], draft(viewed, x=x, shape=after))
-        elif op.name == "getitem" and len(op.inputs) == 1:
-            self._pick(op, x)
-        elif op.name in TURNING:
-            self._turn(op, x, before)
-        else:
-            raise _Unknown(op.name)
-
-    def _join(self, op: Op) -> None:
-        """Two tensors; what holds nothing joins nothing."""
-        full = [value for value in op.inputs if 0 not in self._look.shape(value)]
-        axis = op.attribute("dim", 0)
-        if len(full) == 1:
-            self._known[op.outputs[0]] = self._at(full[0])
-        elif len(full) == 2 and isinstance(axis, int):
-            self._give(op.outputs[0], draft(join, first=self._at(full[0]), second=self._at(full[1]), axis=axis))
-        else:
-            raise _Unknown("cat")
-
-    def _split(self, op: Op, x: Tensorlike) -> None:
-        axis = op.attribute("dim", 0)
-        if not isinstance(axis, int):
-            raise _Unknown(op.name)
-        bounds, start = [], 0
-        for value in op.outputs:
-            size = self._look.shape(value)[axis]
-            bounds.append((start, start + size, 1))
-            start += size
-        self._drafts.append(draft(pieces, x=x, bounds=Said(tuple(bounds), claimed=False), axis=axis))
-        for output, value in enumerate(op.outputs):
-            self._known[value] = Inner(len(self._drafts) - 1, output)
-
-    def _pick(self, op: Op, x: Tensorlike) -> None:
-        """One place of one axis, or a stretch of it."""
-        key, before = op.attribute("key"), self._look.shape(op.inputs[0])
-        items = key if isinstance(key, tuple) and key[:1] != ("slice",) else (key,)
-        if None in items:
-            raise _Unknown("getitem")
-        if "..." in items:
-            place, every = items.index("..."), ("slice", None, None, None)
-            items = (*items[:place], *[every] * (len(before) - len(items) + 1), *items[place + 1 :])
-        cut = [(axis, item) for axis, item in enumerate(items) if item != ("slice", None, None, None)]
-        if len(cut) != 1:
-            raise _Unknown("getitem")
-        axis, item = cut[0]
-        start, stop, step = (item, item + 1, 1) if type(item) is int and item >= 0 else _slice(item, before[axis])
-        shape = self._look.shape(op.outputs[0])
-        one = draft(pieces, x=x, bounds=Said(((start, stop, step),), claimed=True), axis=axis)
+    def _product(self, op: Op) -> None:
+        """A product of matrices; an axis of one before the last two stands for all of the other factor's."""
+        left, right = (self._look.shape(value) for value in op.inputs)
+        if min(len(left), len(right)) < 2:
+            raise Unknown(op.name)
+        most = max(len(left), len(right)) - 2
+        letters = [
+            _batch(shape[:-2], other[:-2], most, lone)
+            for shape, other, lone in ((left, right, "ABCD"), (right, left, "EFGH"))
+        ]
+        out = "abcd"[:most]
+        if any(letter not in "".join(letters) for letter in out):
+            raise Unknown("a product that repeats both factors")
+        equation = f"{letters[0]}xy,{letters[1]}yz->{out}xz"
+        one = draft(contract, x=self._at(op.inputs[0]), y=self._at(op.inputs[1]), equation=equation)
         self._give(op.outputs[0], one)
-        if type(item) is int:
-            self._give(op.outputs[0], draft(viewed, x=self._last(), shape=shape))
-
-    def _turn(self, op: Op, x: Tensorlike, before: tuple[int, ...]) -> None:
-        order = order_of(op, len(before))
-        if order is None:
-            raise _Unknown(op.name)
-        letters = "ABCDEFG"[: len(before)]
-        pattern = f"{' '.join(letters)} -> {' '.join(letters[axis] for axis in order)}"
-        self._give(op.outputs[0], draft(arrange, x=x, pattern=Said(pattern, claimed=False)))
 
     def _compute(self, op: Op) -> None:
         numbers = [op.attribute(name) for name in ("other", "input")]
@@ -217,13 +141,23 @@ class _Composer:
         operands = [self._at(value) for value in op.inputs]
         out = op.outputs[0]
         if not self._look.values[out].dtype.startswith(("float", "bfloat")):
-            raise _Unknown(f"{op.name} of whole numbers")
+            raise Unknown(f"{op.name} of whole numbers")
         if op.attribute("alpha") not in (None, 1):
-            raise _Unknown(f"a weighed {op.name}")
+            raise Unknown(f"a weighed {op.name}")
         if op.name in ("mul", "mul_") and len(operands) == 2:
             self._give(out, draft(multiply, gate=operands[0], up=operands[1]))
         elif op.name in ("add", "add_") and len(operands) == 2:
             self._give(out, draft(add, residual=operands[0], x=operands[1]))
+        elif op.name == "div" and len(operands) == 2:
+            self._give(out, draft(divide, x=operands[0], by=operands[1]))
+        elif op.name in ("sum", "mean") and (axes := _axes(op, len(self._look.shape(op.inputs[0])))):
+            self._sum(op, axes)
+        elif op.name == "square":
+            self._give(out, draft(multiply, gate=operands[0], up=operands[0]))
+        elif op.name == "exp":
+            self._give(out, draft(exponential, x=operands[0]))
+        elif op.name == "neg":
+            self._give(out, draft(scale, scores_BHST=operands[0], factor=Said(-1.0, claimed=True)))
         elif op.name == "sub" and len(operands) == 2:
             self._give(out, draft(subtract, x=operands[0], other=operands[1]))
         elif op.name == "mul" and number is not None:
@@ -241,12 +175,38 @@ class _Composer:
         else:
             self._function(op, operands, out)
 
-    def _function(self, op: Op, operands: list[Tensorlike], out: int) -> None:
+    def _sum(self, op: Op, axes: tuple[int, ...]) -> None:
+        look, out = self._look, op.outputs[0]
+        self._give(out, draft(summed, x=self._at(op.inputs[0]), axes=axes))
+        if op.name == "mean":
+            terms = math.prod(look.shape(op.inputs[0])[axis] for axis in axes)
+            self._give(out, draft(scale, scores_BHST=self._last(), factor=Said(1 / terms, claimed=True)))
+        if op.attribute("keepdim"):
+            self._give(out, draft(viewed, x=self._last(), shape=look.shape(out)))
+
+    def _function(self, op: Op, operands: list[Flowing | Leaf | Inner], out: int) -> None:
         name = function_of([op]) if len(operands) == 1 else None
         kind = None if name is None else known_as(name)
         if kind is None:
-            raise _Unknown(op.name)
+            raise Unknown(op.name)
         self._give(out, draft(activate, x=operands[0], kind=Said(kind, claimed=False)))
+
+
+def _batch(shape: tuple[int, ...], other: tuple[int, ...], most: int, lone: str) -> str:
+    """A letter for each axis before the last two, of its own where it is one and the other factor's is more."""
+    letters = ""
+    for place in range(len(shape)):
+        at = place - len(shape)
+        more = shape[place] == 1 and -at <= len(other) and other[at] > 1
+        letters += lone[most + at] if more else "abcd"[most + at]
+    return letters
+
+
+def _axes(op: Op, rank: int) -> tuple[int, ...]:
+    """The axes that are added up, counted from the front; none where it is not said which."""
+    dim = op.attribute("dim")
+    items = dim if isinstance(dim, tuple) else (dim,)
+    return tuple(sorted(item % rank for item in items if isinstance(item, int)))
 
 
 def _only(value: Plain) -> int | None:
@@ -262,10 +222,3 @@ def _bare(look: Look, norm: Norm) -> Norm:
         return norm
     result = look.flow.through(look.flow.act_inputs(look.flow.ops[gate])[0], ("plumb",))
     return norm._replace(ops=tuple(op for op in norm.ops if op < gate), result=result)
-
-
-def _slice(item: object, size: int) -> tuple[int, int, int]:
-    if not isinstance(item, tuple) or item[:1] != ("slice",) or "tensor" in item:
-        raise _Unknown("getitem")
-    start, stop, step = slice(*item[1:]).indices(size)
-    return start, stop, step

@@ -119,7 +119,9 @@ def _mapped(look: Look, one: _Map, place: int) -> Reading:
     layout = _layout(look, one)
     if one.later is None:
         return [draft(linear, x=one.x, weight=matrix, bias=one.bias, layout=layout)]
-    return [draft(product_of, x=one.x, weight=matrix, layout=layout), draft(add, residual=Inner(place), x=one.later)]
+    function = product_of if one.bias is None else linear
+    product = draft(function, x=one.x, weight=matrix, bias=one.bias, layout=layout)
+    return [product, draft(add, residual=Inner(place), x=one.later)]
 
 
 def _axes(op: Op) -> str | None:

@@ -26,6 +26,7 @@ _BY_PATH: dict[str, Rule] = {
     "positions.alibi": tables.alibi,
     "positions.relative_bias": tables.relative_bias,
     "mask.build": visible.mask,
+    "ssm.mask": composed,
     "head.scale": plain.scale,
     "block.scale": plain.scale,
     "head.softcap": plain.softcap,
@@ -77,7 +78,13 @@ def reading_of(look: Look, stage: Stage) -> Reading:
     if rule in _IN_PLACE and look.turns(stage):
         rule = composed
     found: Reading = f"no reading for {stage.path}" if rule is None else rule(look, stage)
-    if not isinstance(found, str) or not any(map(look.flow.on_act, stage.outputs)):
+    if not isinstance(found, str) or not (any(map(look.flow.on_act, stage.outputs)) or _only_moves(look, stage)):
         return found
     chain = composed(look, stage)
     return found if isinstance(chain, str) else chain
+
+
+def _only_moves(look: Look, stage: Stage) -> bool:
+    """Whether a stage off the activation plane chooses among what it reads, and computes nothing."""
+    moving = ("view", "plumb", "select")
+    return bool(stage.inputs) and all(look.flow.kind[op] in moving for op in stage.ops if look.flow.live[op])
