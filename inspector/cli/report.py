@@ -108,7 +108,10 @@ def _gallery(models: tuple[str, ...], directory: str, *, check: bool, every: boo
     from inspector.api.report import check_gallery, save_gallery
 
     if models or not every:
-        raise UsageError("--check is for the gallery, which has its own list of models", hint="give --all and no MODEL")
+        asked = "--all" if every else "--check"
+        raise UsageError(
+            f"{asked} is for the gallery, which has its own list of models", hint="give --all and no MODEL"
+        )
     with Progress(quiet=quiet) as say:
         found = check_gallery(directory, progress=say) if check else save_gallery(directory, progress=say)
     write("".join(f"{line}\n" for line in found), Output())

@@ -62,7 +62,7 @@ def sentence(row: ShapeRow) -> str:
     parts += [say("explain.chosen", axes=_counted(made.chosen))] if made.chosen else []
     parts += [say("explain.added", axes=_listed(made.added[0]))] if made.added else []
     cost = say("explain.cost", formula=made.formula) if made.formula else words.scaled(row.flops, "FLOPs")
-    return f"{'; '.join(parts)}: {cost}"
+    return say("explain.told", said=say("explain.parts").join(parts), cost=cost)
 
 
 def _said(row: ShapeRow, made: Signature) -> str:

@@ -115,8 +115,8 @@ _PLACES = ("pre", "post", "sandwich", "output", "none")
 def _norms(placement: str) -> Drawing:
     """One block on its side: the stream runs from left to right, the sublayers hang below it."""
     shapes = [
-        wire((4, 24), (312, 24), stroke="ink", width=3),
-        wire((306, 19), (314, 24), (306, 29), stroke="ink", width=2),
+        wire((4, 24), (315, 24), stroke="ink", width=3),
+        wire((310, 19), (318, 24), (310, 29), stroke="ink", width=2),
     ]
     for start, name in ((16, "attention"), (164, "mlp")):
         before, after = placement in ("pre", "sandwich"), placement in ("sandwich", "output")
@@ -127,10 +127,10 @@ def _norms(placement: str) -> Drawing:
             label(start + 56, 78, say(f"norms.{name}"), "ink", "middle"),
         ]
         shapes += [circle(right, 24, 7, "paper", "ink"), label(right, 28.5, "+", "ink", "middle", 13)]
-        for there, x, y in ((before, left, 49), (after, right, 52), (placement == "post", start + 128, 24)):
+        for there, x, y in ((before, left, 49), (after, right, 52), (placement == "post", start + 130, 24)):
             if there:
                 shapes += [
-                    rect(x - 13, y - 9, 26, 18, "norm", radius=3),
+                    rect(x - 16, y - 9, 32, 18, "norm", radius=3),
                     label(x, y + 4, say("norms.norm"), "paper", "middle", 9.5),
                 ]
     return Drawing(_WIDTH, 96, tuple(shapes))

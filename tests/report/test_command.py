@@ -54,8 +54,10 @@ def test_a_model_that_is_not_there(run: Callable[..., Any]) -> None:
 
 
 def test_check_is_for_the_gallery_alone(run: Callable[..., Any]) -> None:
-    assert isinstance(run("gpt2", "--check").exception, UsageError)
-    assert isinstance(run("gpt2", "--all").exception, UsageError)
+    for asked in ("--check", "--all"):
+        error = run("gpt2", asked).exception
+        assert isinstance(error, UsageError)
+        assert error.what == f"{asked} is for the gallery, which has its own list of models"
 
 
 @pytest.mark.parametrize("name", ["../up", "/abs", "a/b", ".."])

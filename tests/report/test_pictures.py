@@ -6,11 +6,14 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from rich.cells import cell_len
 
+from inspector.messages import speaking
 from inspector.render.document import Figure
 from inspector.render.svg import COLOURS, inline, svg
 from inspector.reporting.pictures import pictures
@@ -121,6 +124,22 @@ def test_norms_stand_on_the_stream_or_on_the_branch(
 
     assert len(places) == count
     assert {y < 24 < y + 18 for _, y in places} == {on_stream}
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize("name", ["bert", "gpt2", "gemma2"])
+def test_a_norm_has_room_for_its_name(name: str, lang: str, found: Callable[..., Material]) -> None:
+    """A Chinese character is as wide as its type is large, a Latin letter two thirds of that at most."""
+    with speaking(lang):
+        (figure,) = norms(found(name).portraits[0])
+    shapes = figure.drawing.shapes
+    boxes = [dict(one.at) for one in shapes if one.fill == "norm"]
+    texts = [(one.text, dict(one.at)) for box, one in pairwise(shapes) if box.fill == "norm"]
+
+    assert len(texts) == len(boxes) >= 2
+    for box, (text, at) in zip(boxes, texts, strict=True):
+        assert cell_len(text) * float(at["font-size"]) / (2 if lang == "zh" else 1.5) <= float(box["width"])
+        assert float(box["x"]) + float(box["width"]) <= figure.drawing.width
 
 
 def test_a_page_repaints_by_class(found: Callable[..., Material]) -> None:

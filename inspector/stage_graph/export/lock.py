@@ -121,7 +121,7 @@ def _check(document: Any, name: str) -> None:
     if document.get("digest") != digest:
         raise SchemaError(
             f"{name} was changed after it was made",
-            why=f"it says that its digest is {document.get('digest')!r:.24}, but it is {digest!r:.24}",
+            why=f"it says that its digest is {document.get('digest')!s:.23}..., but it is {digest:.23}...",
             hint=f"take back the change, or {_HINT}",
         )
 
