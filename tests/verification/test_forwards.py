@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from inspector.reference.models import FORWARDS
 from inspector.verification.claims import claimed_by
+from inspector.verification.mutants.catalogue import CATALOGUE
+from inspector.verification.mutants.run import run_mutants
 from inspector.verification.report import Report
 from inspector.verification.verify import Running, verify
 from inspector.verification.whole import whole_of
@@ -45,8 +47,8 @@ DECODERS = [name for name in NAMES if name not in ENCODERS]
 def of_type(ready: Callable[..., Running]) -> Callable[..., Running]:
     """The small model of a type, in one of its variants."""
 
-    def make(name: str, **changes: Any) -> Running:
-        return ready(name.partition(",")[0], CONFIGS.get(name, {}), **changes)
+    def make(name: str, config: dict[str, Any] | None = None, **changes: Any) -> Running:
+        return ready(name.partition(",")[0], {**CONFIGS.get(name, {}), **(config or {})}, **changes)
 
     return make
 
@@ -344,3 +346,20 @@ def test_a_mistake_is_told_where_it_is(of_type, monkeypatch, bug):
     told = [row.where for row in report.failures if one.culprit in row.culprit]
     assert report.failures[0].where == (one.first or one.where)
     assert one.where in told, [(row.where, row.culprit) for row in report.failures]
+
+
+def test_where_all_heads_share_one_key_another_heads_is_no_other(of_type):
+    """Reading a neighbour's head is no mistake there, and is not held against the check."""
+    run = of_type("gemma", config={"num_key_value_heads": 1})
+    module: Any = run.module
+    config = module.config.to_dict()
+
+    def claims(inputs: Any) -> Any:
+        return claimed_by("gemma", module, config, inputs)
+
+    names = {"scores-of-another-head", "values-of-another-head"}
+    found = run_mutants(run, claims, mutants=[mutant for mutant in CATALOGUE if mutant.name in names])
+
+    assert {row.name for row in found.rows if "share one head" in row.equivalent} == names
+    assert [row.error for row in found.rows if row.error] == []
+    assert [row.culprit for row in verify(run, claims, power=True).rows if row.verdict not in ("pass", "exempt")] == []

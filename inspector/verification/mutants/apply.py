@@ -182,7 +182,8 @@ def replaced(target: Target, formula: Formula) -> Edits | None:
     def wrong(call: Call) -> Any:
         right = call.hidden()
         with _device(right):
-            return _like(right, formula(**target.operands(call.seen), **numbers))
+            made = formula(**target.operands(call.seen), **numbers)
+        return call.made() if made is None else _like(right, made)  # here there may be nothing to get wrong
 
     before: dict[int, Edit] = dict.fromkeys(
         (index for index in target.reads if index < last and index not in open_), Call.hidden

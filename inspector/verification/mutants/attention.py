@@ -88,7 +88,18 @@ _SCALE = (
 
 
 def _rolled(x: Tensor) -> Tensor | None:
-    return x.roll(1, 1) if x.shape[1] > 1 else None
+    """Each head its neighbour's; None where all are one, as where all heads share one key."""
+    other = x.roll(1, 1)
+    return None if x.shape[1] < 2 or (not x.is_meta and torch.equal(other, x)) else other
+
+
+def _is_shared_by_all(target: Target) -> str:
+    """Keys and values that were repeated from one head."""
+    repeats = [stage for stage in target.ground.plan.stages if stage.name.startswith("attention.repeat_kv")]
+    values = target.ground.plan.trace.values
+    shapes = [values[value].shape for stage in repeats if stage.layer == target.stage.layer for value in stage.inputs]
+    one = bool(shapes) and all(len(shape) == 4 and shape[1] == 1 for shape in shapes)
+    return "all heads share one head of keys and values, so every head's is its neighbour's" if one else ""
 
 
 def _scores_of_other_heads(q_BHSK: Tensor, k_BHTK: Tensor) -> Tensor | None:
@@ -114,6 +125,7 @@ _PRODUCTS = (
         "the queries of a head meet the keys of its neighbour",
         seen_in(29),
         _scores_of_other_heads,
+        equivalent=_is_shared_by_all,
     ),
     Mutant(
         "scores-in-half-precision",
@@ -136,6 +148,7 @@ _PRODUCTS = (
         "the probabilities of a head weigh the values of its neighbour",
         seen_in(29),
         _values_of_other_heads,
+        equivalent=_is_shared_by_all,
     ),
     Mutant(
         "weights-transposed",
