@@ -203,7 +203,7 @@ def thrown(bases: Bases, flip: switches.Flip) -> dict[str, Any]:
                 return row | _seen(bases, other, reading, moved)
     except Exception as error:  # a switch may break transformers anywhere
         return row | {"result": "invalid", "why": _said(error), "reading": name}
-    return row | {"result": "no effect", "why": _silence(flip, keys, places)}
+    return row | {"result": "no effect", "why": _silence(config, flip, keys, places)}
 
 
 def _moved(base: Small, other: Small) -> list[str]:
@@ -228,23 +228,26 @@ def _seen(bases: Bases, other: Small, reading: Reading, moved: list[str]) -> dic
     return {"result": "changed" if seen else "unseen", "seen": seen[:6], **found}
 
 
-def _silence(flip: switches.Flip, keys: set[str], places: dict[str, str]) -> str:
+def _silence(config: Any, flip: switches.Flip, keys: set[str], places: dict[str, str]) -> str:
     """Why a switch does nothing, as far as it can be watched."""
-    if not keys:
+    own = flip.key.partition(".")[0]
+    own = config.attribute_map.get(own, own)
+    if own not in keys:
         return "the config takes it back"
     if not places:
         return "no code of the run reads it"
-    own = flip.key.partition(".")[0]
     return f"read at {places.get(own) or next(iter(places.values()))}, with the same answers"
 
 
-def _said(error: Exception) -> str:
-    """An error in one line."""
+def _said(error: BaseException) -> str:
+    """What was wrong in the first place, in one line."""
     from inspector.errors import InspectorError
     from inspector.source.build import first_line
 
     if isinstance(error, InspectorError):
         return (error.why or error.what).strip().partition("\n")[0][:200]
+    while error.__cause__ is not None:
+        error = error.__cause__
     return f"{type(error).__name__}: {first_line(error)}"[:200]
 
 

@@ -126,7 +126,8 @@ def shown(row: dict[str, Any], model_type: str) -> str:
         return (row.get("why") or f"{', '.join(row['moved'])} moved") + _beside(row)
     if row["result"] == "invalid":
         return row["why"] + _beside(row)
-    return flips.reason(flips.Flip((), _last(row), row["old"], row["new"]), model_type) or row["why"]
+    *part, key = str(row["key"]).split(".")
+    return flips.reason(flips.Flip(tuple(part), key, row["old"], row["new"]), model_type) or row["why"]
 
 
 def _beside(row: dict[str, Any]) -> str:

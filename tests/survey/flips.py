@@ -109,8 +109,14 @@ def is_mute(flip: Flip) -> bool:
 def reason(flip: Flip, model_type: str) -> str:
     """Why the table says that it changes no answer, or ""."""
     rows = [*table()["mute"], *table().get("reason", ())]
-    mine = (row for row in rows if re.fullmatch(row["keys"], flip.key) and model_type in row.get("types", [model_type]))
-    return next((str(row["why"]) for row in mine), "")
+    return next((str(row["why"]) for row in rows if _is_about(row, flip, model_type)), "")
+
+
+def _is_about(row: dict[str, Any], flip: Flip, model_type: str) -> bool:
+    key = flip.key.rpartition(".")[2]
+    if not re.fullmatch(row["keys"], key) or model_type not in row.get("types", [model_type]):
+        return False
+    return "parts" not in row or any(re.fullmatch(row["parts"], name) for name in flip.part)
 
 
 @cache
@@ -182,7 +188,7 @@ def _flip(place: Place, key: str, old: Any, new: Any) -> Flip:
     rows = [row for row in table()["beside"] if re.fullmatch(row["keys"], key) and row.get("value", last) == last]
     told = {name: value or None for name, value in place.said(rows, "set") if name in place.part}
     missing = {name: value for name, value in place.said(rows, "need") if not place.part.get(name)}
-    return Flip(place.path, key, old, new, beside=tuple({**told, **missing}.items()))
+    return Flip(place.path, key, old, new, tuple(place.said(rows, "along")), tuple({**told, **missing}.items()))
 
 
 def _within(place: Place, key: str, value: dict[str, Any]) -> Iterator[Flip]:
@@ -211,7 +217,7 @@ def _rotations(place: Place, key: str, value: dict[str, Any]) -> Iterator[Flip]:
 
 def _turned(part: dict[str, Any], rotation: dict[str, Any]) -> int:
     """How many elements of a head are turned."""
-    width = part.get("qk_rope_head_dim") or head_width(part)
+    width = part.get("qk_rope_head_dim") or part.get("kv_channels") or head_width(part)
     return int(width * rotation.get("partial_rotary_factor", 1.0))
 
 
