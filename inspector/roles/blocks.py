@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["name_bottlenecks", "name_regions", "number_layers"]
+__all__ = ["name_bottlenecks", "name_first_norms", "name_regions", "number_layers"]
 
 from inspector.records import Op
 from inspector.roles.context import Context
@@ -161,20 +161,25 @@ _MOST_READERS = 32
 _SUBLAYERS = ("cross_attention", "attention", "moe", "ssm", "mlp")
 
 
-def name_bottlenecks(context: Context) -> None:
-    """What narrows the stream for a block: projections between it and those of an attention."""
-    flow, parts = context.flow, context.parts
-    for norm in context.norms:  # of a first block that brings nothing back
+def name_first_norms(context: Context) -> None:
+    """Norms of a first block that brings nothing back."""
+    parts = context.parts
+    for norm in context.norms:
         owner = None if parts.taken(norm.ops[-1]) else _reader(context, norm.result)
         if owner is not None:
             parts.claim(norm.ops, f"{owner}.norm", rule="norm of what a sublayer reads")
+
+
+def name_bottlenecks(context: Context) -> None:
+    """What fits the stream to a block: projections between it and those of an attention."""
+    flow, parts = context.flow, context.parts
     for index in list(parts.log):
         if not flow.weighted[index] or parts[index].section not in ("attention", "cross_attention"):
             continue
         ops: list[int] = []
         value = flow.unit(flow.ops[index])[1]
         before = context.norm_into.get(value)
-        if before is not None and parts.taken(before.ops[0]):
+        if before is not None and value not in context.trunk:
             value = before.source
         while (op := flow.maker(value)) is not None and not parts.taken(op.id) and value not in context.trunk:
             acts = flow.act_inputs(op)

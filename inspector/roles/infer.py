@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from inspector.records import Trace
 from inspector.roles.attention import find_attentions, name_attention
-from inspector.roles.blocks import name_bottlenecks, name_regions, number_layers
+from inspector.roles.blocks import name_bottlenecks, name_first_norms, name_regions, number_layers
 from inspector.roles.context import Attention, Context
 from inspector.roles.control import name_control
 from inspector.roles.cross import name_cross_attentions
@@ -125,10 +125,11 @@ RULES: tuple[Callable[[Context], None], ...] = (
     name_alternating,
     name_ends,
     _attentions,
+    name_bottlenecks,
     name_regions,
     _stem_and_head,
     name_copies,
-    name_bottlenecks,
+    name_first_norms,
     name_control,
     name_leftovers,
     name_control,  # for what feeds the leftovers

@@ -152,6 +152,34 @@ def test_a_norm_with_a_gate_of_its_own():
     assert all(row.check is not None for row in gated)
 
 
+class Unfolded(nn.Module):
+    """Each token becomes two, which both layers read, each through a norm of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.more, self.one, self.two = nn.Linear(32, 64), nn.RMSNorm(32, eps=1e-6), nn.RMSNorm(32, eps=1e-6)
+        self.q, self.k, self.v, self.o = (nn.Linear(32, 32, bias=False) for _ in range(4))
+
+    def forward(self, x):
+        pieces = self.more(x).view(x.shape[0], -1, 32)
+        for norm in (self.one, self.two):
+            x = self.attend(x, x)
+            x = self.attend(x, norm(pieces))
+        return x
+
+    def attend(self, x, y):
+        return x + self.o(torch.softmax(self.q(x) @ self.k(y).transpose(1, 2) * 0.3, -1) @ self.v(y))
+
+
+def test_a_projection_that_several_attentions_read_is_no_feed_forward():
+    result = inspector.parity(Unfolded(), ("x:BxSx32",), batch=2, seq=11)
+    paths = {row.path: row.verdict for row in result.rows}
+
+    assert failing(result) == []
+    assert paths["block.projection"] == paths["cross_attention.norm"] == "unclaimed"
+    assert not any(path.startswith("mlp.") for path in paths)
+
+
 # sums, softmax, positions
 
 
