@@ -103,6 +103,7 @@ def _fact(scene: Scene, same: list[Seen], *, alone: bool) -> Fact:
     claims = {fact: (where, value) for fact, value, where in scene.trace.claims.facts}
     claim = claims.get(first.id)
     verdicts = [] if claim is None else [agrees(scene, item, claim[1]) for item in same]
+    verdict = False if False in verdicts else True if True in verdicts else None
     return Fact(
         id=first.id,
         value=first.value,
@@ -110,9 +111,16 @@ def _fact(scene: Scene, same: list[Seen], *, alone: bool) -> Fact:
         layers=_layers(scene, same, alone=alone),
         evidence=Evidence(ops=ops, shown=scene.said(ops)),
         claim=claim,
-        agrees=False if False in verdicts else True if True in verdicts else None,
+        agrees=verdict,
         formula=first.formula,
+        explained=_reason(scene, first) if verdict is False else "",
     )
+
+
+def _reason(scene: Scene, seen: Seen) -> str:
+    """Why this value is not the claimed one, where that is known of exactly this value."""
+    known = [(value, why) for fact, value, why in scene.trace.claims.explained if fact == seen.id]
+    return next((why for value, why in known if agrees(scene, seen, value)), "")
 
 
 def _layers(scene: Scene, same: Sequence[Seen], *, alone: bool) -> str:

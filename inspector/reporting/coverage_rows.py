@@ -15,7 +15,8 @@ class Row:
     device: where it was traced. role_percent: of all ops. specific_percent: of the ops in blocks outside recurrences,
     whose role names a part. scan: ops inside recurrences, which are declared as one and not named one by one.
     softmax: whether it has softmax attention. label_exam: roles that agree with names, None where nobody held them
-    against any. stages_verified: those that were computed a second time, of those that could be.
+    against any. stages_verified: those that were computed a second time, of those that could be. conflicts: facts that
+    are not as the config claims; explained: those that are not for a known reason.
     """
 
     model_type: str
@@ -36,6 +37,7 @@ class Row:
     facts: int | None = None
     conflicts: tuple[str, ...] = ()
     reason: str = ""
+    explained: tuple[str, ...] = ()
 
 
 class Worse(NamedTuple):
