@@ -228,6 +228,7 @@ _RULES: dict[str, Rule] = {
     "embedding.scale": _in_this_format,
     "head.scale": _in_this_format,
     "attention.scale": _in_this_format,
+    "moe.scale": _in_this_format,
     "cache.bytes_per_token": _scaled_cache,
     "position.kind": _table,
     "position.rope.theta": _any_kind,

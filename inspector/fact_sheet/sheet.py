@@ -6,7 +6,7 @@ __all__ = ["fact_sheet"]
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from inspector.fact_sheet import attention, feedforward, norms, positions, whole, wiring
+from inspector.fact_sheet import attention, feedforward, norms, positions, routed, whole, wiring
 from inspector.fact_sheet.agreement import agrees
 from inspector.fact_sheet.facts import Evidence, Fact, FactSheet
 from inspector.fact_sheet.scene import Kind, Scene, Seen, Unseen
@@ -22,6 +22,7 @@ FUNCTIONS: tuple[Function, ...] = (
     *positions.FACTS,
     *norms.FACTS,
     *feedforward.FACTS,
+    *routed.FACTS,
     *wiring.FACTS,
     *whole.COSTS,
 )

@@ -110,7 +110,7 @@ WRONG = [
     ("inkling2_text", "mlp.activation", "silu"), ("mimo_v2_flash", "attention.kv_heads", (4, 2, 2, 2, 2, 4, 2)),
     ("t5gemma2", "attention.window", 4), ("diffusion_gemma", "attention.window", 4), ("csm", "embedding.tied", True),
     ("squeezebert", "mlp.width", 16), ("qwen4_exp_text", "model.width", 256), ("lilt", "model.width", 192),
-    ("pegasus_x", "attention.heads", 8), ("cohere2_moe", "model.layers", 16),
+    ("pegasus_x", "attention.heads", 8), ("cohere2_moe", "model.layers", 16), ("deepseek_v4", "moe.scale", 1.0),
     ("nemotron_h", "model.layers", 5), ("kolibri1", "moe.normalised", True), ("t5gemma", "model.layers", 3),
 ]  # fmt: skip
 
