@@ -127,10 +127,12 @@ class Claims:
     """What the model says of itself: fact id -> (value, where it is said).
 
     Made by `source` from the config through one table. What the table does not know is listed in `unread`.
+    explained: (fact, what execution shows, why) where it is known that execution is not as claimed.
     """
 
     facts: tuple[tuple[str, Plain, str], ...] = ()
     unread: tuple[str, ...] = ()
+    explained: tuple[tuple[str, Plain, str], ...] = ()
 
     def get(self, fact: str) -> Plain:
         return next((value for key, value, _ in self.facts if key == fact), None)

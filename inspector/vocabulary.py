@@ -242,6 +242,7 @@ FACTS: dict[str, str] = {
     "moe.shared": "experts that every token visits",
     "moe.router": "how scores become weights of experts",
     "moe.normalised": "whether the weights of the chosen experts add up to one",
+    "moe.scale": "by what the answers of the chosen experts are multiplied besides",
     "head.softcap": "c where logits become c·tanh(logits/c)",
     "head.scale": "by what the logits are multiplied",
     "cache.bytes_per_token": "what the KV cache grows by with each token of one sequence",

@@ -42,6 +42,11 @@ class Facts(Result):
         """The facts that are not as claimed, or on which graph and experiment disagree."""
         return self.sheet.conflicts
 
+    @property
+    def explained(self) -> tuple[Fact, ...]:
+        """The facts that are not as claimed for a known reason."""
+        return self.sheet.explained
+
     def get(self, fact: str, layers: str = "") -> Plain:
         """The value of a fact, None when it is not there."""
         return self.sheet.get(fact, layers)
@@ -93,7 +98,7 @@ def facts(
     >>> import inspector
     >>> inspector.facts("gpt2").get("attention.direction")  # doctest: +SKIP
     'causal'
-    >>> inspector.facts("falcon-180b", probes=False).conflicts[0].id  # doctest: +SKIP
+    >>> inspector.facts("falcon-180b", probes=False).explained[0].id  # doctest: +SKIP
     'cache.bytes_per_token'
 
     probes: find out a second time, by experiments on a small twin with random weights. Without, a stored run answers

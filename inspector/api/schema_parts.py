@@ -18,6 +18,7 @@ __all__ = [
     "said",
 ]
 
+from collections.abc import Collection
 from typing import Any
 
 Schema = dict[str, Any]
@@ -33,10 +34,10 @@ def array(items: Schema, at_least: int = 0) -> Schema:
     return {"type": "array", "items": items, "minItems": at_least}
 
 
-def record(properties: dict[str, Schema], description: str = "") -> Schema:
-    """Every field is required and no other is allowed."""
+def record(properties: dict[str, Schema], description: str = "", later: Collection[str] = ()) -> Schema:
+    """Every field is required and no other is allowed. later: fields that documents written before have not."""
     made: Schema = {"type": "object", "properties": properties}
-    made |= {"required": sorted(properties), "additionalProperties": False}
+    made |= {"required": sorted(properties.keys() - set(later)), "additionalProperties": False}
     return made | ({"description": description} if description else {})
 
 

@@ -236,7 +236,8 @@ _FACT = record(
             }
         ),
         "probed": said(_VERDICT, "whether graph and experiments agree"),
-        "conflict": {"type": "boolean"},
+        "conflict": said({"type": "boolean"}, "not as claimed for no known reason, or not as an experiment says"),
+        "explained": said(TEXT, "why it is not as claimed, where that is known"),
     }
 )
 
@@ -329,7 +330,7 @@ SCHEMAS: dict[str, Schema] = {
             "models": array(ASKED_MODEL, 1) | {"maxItems": 1},
             "rows": array(_FACT),
             "unanswered": array(record({"id": TEXT, "reason": TEXT})),
-            "summary": record(dict.fromkeys(("facts", "claims", "conflicts", "unanswered"), COUNT)),
+            "summary": record(dict.fromkeys(("facts", "claims", "conflicts", "explained", "unanswered"), COUNT)),
         },
     ),
     "diff": document(

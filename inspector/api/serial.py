@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from inspector.errors import SchemaError
-from inspector.records import Claims, Concrete, ModelInfo, Op, Scenario, Trace, Value, plain
+from inspector.records import Claims, Concrete, ModelInfo, Op, Plain, Scenario, Trace, Value, plain
 
 SCHEMA = "inspector/trace/1"
 
@@ -111,8 +111,12 @@ def _concrete(row: list[Any]) -> Concrete:
     return Concrete(tuple(shape), dtype, tuple(values), tuple(counts), digest)
 
 
-def _claims(facts: list[Any], unread: list[str]) -> Claims:
-    return Claims(tuple([(fact, plain(value), place) for fact, value, place in facts]), tuple(unread))
+def _claims(facts: list[Any], unread: list[str], explained: list[Any]) -> Claims:
+    return Claims(_stated(facts), tuple(unread), _stated(explained))
+
+
+def _stated(rows: list[Any]) -> tuple[tuple[str, Plain, str], ...]:
+    return tuple([(fact, plain(value), text) for fact, value, text in rows])
 
 
 def _pairs(rows: Iterable[Any]) -> tuple[Any, ...]:

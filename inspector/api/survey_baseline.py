@@ -56,3 +56,6 @@ def _worse(row: Row, old: Mapping[str, Any]) -> Iterator[Worse]:
             missing = now is None and was is not None and field != "label_exam"
             if missing or (was is not None and now is not None and sign * now < sign * was - 0.05):
                 yield Worse(row.model_type, field, was, now)
+    was, now = len(old.get("conflicts", row.conflicts)), len(row.conflicts)
+    if now > was:
+        yield Worse(row.model_type, "conflicts", was, now)

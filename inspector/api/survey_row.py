@@ -104,6 +104,7 @@ def _described(row: Row, trace: Trace) -> Row:
         pattern=None if pattern is None else str(pattern),
         facts=len(sheet.facts),
         conflicts=tuple(sorted({fact.id for fact in sheet.conflicts})),
+        explained=tuple(sorted({fact.id for fact in sheet.explained})),
     )
 
 

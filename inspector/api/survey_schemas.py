@@ -39,9 +39,11 @@ _ROW = record(
         "pattern": said(MAYBE_TEXT, "the folded layers"),
         "facts": MAYBE_COUNT,
         "conflicts": said(array(TEXT), "facts that are not as the config claims"),
+        "explained": said(array(TEXT), "facts that are not, for a known reason"),
         "reason": said(TEXT, "why a figure is missing, or why it was run on the CPU"),
         "label_mismatches": said(array(TEXT), "roles that do not agree with parameter names, and why"),
-    }
+    },
+    later=["explained", "label_mismatches"],
 )
 
 _WORSE = record({"model_type": TEXT, "field": TEXT, "before": _ANY, "now": _ANY})
@@ -49,9 +51,12 @@ _WORSE = record({"model_type": TEXT, "field": TEXT, "before": _ANY, "now": _ANY}
 _SUMMARY = record(
     {
         **dict.fromkeys(("types", "traced", "ops", "unknown", "stages_failed", "worse"), COUNT),
+        "conflicts": said(COUNT, "facts that are not as the configs claim"),
+        "explained": said(COUNT, "facts that are not, for a known reason"),
         **dict.fromkeys(("role_percent", "specific_percent", "label_exam", "stages_verified"), _PERCENT),
         "compared": said(MAYBE_COUNT, "rows that were held against a baseline; null without one"),
-    }
+    },
+    later=["conflicts", "explained"],
 )
 
 COVERAGE = document(

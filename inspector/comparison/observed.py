@@ -85,6 +85,7 @@ COMPARED: dict[str, Callable[[Side, Plain], Plain]] = {
     "attention.scale": _factor("K"),
     "embedding.scale": _factor("D"),
     "head.scale": _factor("D"),
+    "moe.scale": lambda side, value: float(f"{value:.6g}") if isinstance(value, (int, float)) else value,
     "position.rope.fraction": lambda side, value: round(value, 4) if isinstance(value, float) else value,
     "position.rope.scaling": _scaling,
 }

@@ -124,6 +124,7 @@ RULES: tuple[Rule, ...] = (
     Rule("moe.shared", "breaking", ("moe.shared_expert:*",)),
     Rule("moe.router", "breaking", ("moe.router_score:*",)),
     Rule("moe.normalised", "breaking", ("moe.router_score:*", "moe.combine:*")),
+    Rule("moe.scale", "breaking", ("moe.router_score:factor", *_each(("moe.dispatch", "moe.combine"), "calls"))),
     Rule("embedding.segments", "notable", ("embedding.segment:only", "embedding.add:*")),
     Rule("embedding.norm", "notable", ("embedding.norm:only",)),
     Rule("embedding.scale", "breaking", ("embedding.scale:*",)),

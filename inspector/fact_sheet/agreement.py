@@ -5,11 +5,11 @@ from __future__ import annotations
 __all__ = ["agrees"]
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from inspector.fact_sheet.attention import crosses
 from inspector.fact_sheet.masks import visible
-from inspector.fact_sheet.positions import scaling_fits
+from inspector.fact_sheet.positions import claimed_values, scaling_fits
 from inspector.fact_sheet.scene import Kind, Scene, Seen
 from inspector.records import Plain
 from inspector.stage_graph.functions import KNOWN
@@ -98,19 +98,28 @@ def _first_writing(scene: Scene) -> int:
     return first if len(writing) == scene.graph.layers - first else 0
 
 
-def _any_kind(scene: Scene, seen: Seen, claim: Plain) -> bool | None:
-    """One value, or (kind of layer, value) pairs of which one must be it."""
-    if _is_pairs(claim):
-        return any(same(seen.value, pair[1]) for pair in _pairs(claim))
+Rule = Callable[[Scene, Seen, Plain], bool | None]
+
+
+def _of_each(rule: Rule) -> Rule:
+    """The same rule, where a claim may also list a value for each layer: then it speaks of the layers of this kind."""
+
+    def held(scene: Scene, seen: Seen, claim: Plain) -> bool | None:
+        if not isinstance(claim, tuple):
+            return rule(scene, seen, claim)
+        verdicts = {rule(scene, seen, one) for one in _claimed_of(scene, seen, claim)}
+        return False if False in verdicts or not verdicts else True if True in verdicts else None
+
+    return held
+
+
+def _plainly(scene: Scene, seen: Seen, claim: Plain) -> bool | None:
     return same(seen.value, claim)
 
 
-def _is_pairs(claim: Plain) -> bool:
-    return isinstance(claim, tuple) and bool(claim) and all(isinstance(p, tuple) and len(p) == 2 for p in claim)
-
-
-def _pairs(claim: Plain) -> Sequence[tuple[Plain, ...]]:
-    return [pair for pair in claim if isinstance(pair, tuple)] if isinstance(claim, tuple) else []
+def _any_kind(scene: Scene, seen: Seen, claim: Plain) -> bool | None:
+    """One value, or (kind of layer, value) pairs of which one must be it."""
+    return any(same(seen.value, one) for one in claimed_values(claim))
 
 
 def _fraction(scene: Scene, seen: Seen, claim: Plain) -> bool | None:
@@ -208,25 +217,26 @@ def _scaling(scene: Scene, seen: Seen, claim: Plain) -> bool | None:
     """The claimed scaling must give the executed frequencies."""
     if not isinstance(seen.place, Kind):
         return None
-    claims = [pair[1] for pair in _pairs(claim)] if _is_pairs(claim) else [claim]
-    verdicts = [scaling_fits(scene, seen.place, item) for item in claims]
+    verdicts = [scaling_fits(scene, seen.place, item) for item in claimed_values(claim)]
     return True if True in verdicts else None if None in verdicts else False
 
 
-_RULES: dict[str, Callable[[Scene, Seen, Plain], bool | None]] = {
+_RULES: dict[str, Rule] = {
     "attention.direction": _direction,
-    "attention.kind": _kind_of_heads,
+    "attention.kind": _of_each(_kind_of_heads),
+    "attention.kv_heads": _of_each(_plainly),
     "embedding.scale": _in_this_format,
     "head.scale": _in_this_format,
     "attention.scale": _in_this_format,
+    "moe.scale": _in_this_format,
     "cache.bytes_per_token": _scaled_cache,
     "position.kind": _table,
     "position.rope.theta": _any_kind,
     "position.rope.fraction": _fraction,
     "position.rope.scaling": _scaling,
     "norm.eps": _eps,
-    "mlp.activation": _activation,
-    "mlp.width": _width,
+    "mlp.activation": _of_each(_activation),
+    "mlp.width": _of_each(_width),
     "model.layers": _depth,
     "model.layer_pattern": _pattern,
     "attention.window": _window,

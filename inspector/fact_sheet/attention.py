@@ -6,6 +6,7 @@ __all__ = ["FACTS"]
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from inspector.fact_sheet.masks import visible
 from inspector.fact_sheet.scene import Kind, Scene, Seen, Unseen
@@ -28,11 +29,16 @@ def direction_and_window(scene: Scene) -> Iterator[Seen | Unseen]:
             yield Unseen("attention.direction", seen)
             yield Unseen("attention.window", seen)
             continue
+        kept = kept_of_another(scene, kind) if seen.window is None else None
+        if kept is not None:
+            seen = seen._replace(window=kept[0], ops=kept[1])
         if seen.direction:
             yield Seen("attention.direction", seen.direction, seen.ops, kind)
         else:
             yield Unseen("attention.direction", "the mask follows no pattern that is known by name")
-        if seen.window is not None or not seen.hidden_window:
+        if not seen.direction and seen.window is None:
+            yield Unseen("attention.window", "the mask follows no pattern that is known by name")
+        elif seen.window is not None or not seen.hidden_window:
             yield Seen("attention.window", seen.window, seen.ops, kind, unit="tokens" if seen.window else "")
         else:
             yield Unseen("attention.window", seen.hidden_window)
@@ -71,42 +77,52 @@ def counted(scene: Scene, kind: Kind) -> tuple[int, int, int, tuple[int, ...]] |
     if scene.shape(keys)[-1] != width:  # a part of the key alone is shared
         before, keys = None, key
     length = _length(scene, op)
-    rows = _at_most(scene, kind, "q", _heads_of(scene, kind, query, width), width)
+    made, keyed = (_projected(scene, kind, tag, value) for tag, value in (("q", query), ("k", key)))
+    rows = _at_most(made, _heads_of(scene, made, query, width), width)
     groups = scene.flow.size(keys) // (batch * length * width) if length else rows
-    groups = _at_most(scene, kind, "k", groups, width)
+    groups = _at_most(keyed, groups, width)
     loop = looped(scene, kind)
     # What is joined may also be stretches of the sequence, each with all heads: then the bound holds for the whole.
-    rows = _at_most(scene, kind, "q", rows * loop, width)
-    groups = _at_most(scene, kind, "k", groups * (loop if _own_keys(scene, kind) else 1), width)
+    rows = _at_most(made, rows * loop, width)
+    groups = _at_most(keyed, groups * (loop if _own_keys(scene, kind) else 1), width)
     return rows, groups, width, (*(scene.ids([before]) if before else ()), op.id)
 
 
-def _heads_of(scene: Scene, kind: Kind, query: int, width: int) -> int:
+def _heads_of(scene: Scene, made: Projected | None, query: int, width: int) -> int:
     """What is left of the queries' elements for each token that they were projected from.
 
     A block may read a sequence of another length than the inputs': pooled, with prompts before it, of the encoder.
     """
     size, batch = scene.flow.size(query), scene.trace.scenario.batch
-    made = _projected(scene, kind, "q")
-    tokens = made[0] if made else batch * scene.trace.scenario.seq
+    tokens = made.tokens if made else batch * scene.trace.scenario.seq
     rows, rest = divmod(size, tokens * width)
     return rows if not rest else size // (batch * scene.shape(query)[-2] * width)
 
 
-def _at_most(scene: Scene, kind: Kind, tag: str, heads: int, width: int) -> int:
+def _at_most(made: Projected | None, heads: int, width: int) -> int:
     """No more heads than the projection made: pieces of a sequence that overlap hold some of its tokens twice."""
-    made = _projected(scene, kind, tag)
-    return heads if made is None or heads * width <= made[1] or made[1] % width else made[1] // width
+    if made is None or heads * width <= made.features or made.features % width:
+        return heads
+    return made.features // width
 
 
-def _projected(scene: Scene, kind: Kind, tag: str) -> tuple[int, int] | None:
-    """(tokens, features of each) that the one projection of the queries or keys gives; None without such a one."""
+class Projected(NamedTuple):
+    """What the projection of queries or keys gives."""
+
+    tokens: int
+    features: int
+
+
+def _projected(scene: Scene, kind: Kind, tag: str, value: int) -> Projected | None:
+    """Of the one projection behind `value`; None without such a one. Streams side by side have one each."""
     ops = [op for op in scene.ops(scene.stages(kind, f"attention.{tag}_proj")) if scene.flow.weighted[op.id]]
+    if len(ops) > 1:
+        ops = [op for op in ops if op.id in scene.weighed_behind(value)]
     if len(ops) != 1 or ops[0].name not in CONTRACT or ops[0].name.startswith("conv"):  # tokens last
         return None
     read = next(value for value in scene.flow.factors(ops[0]) if scene.flow.on_act(value))
     tokens = scene.flow.size(read) // scene.shape(read)[-1]
-    return tokens, scene.flow.size(ops[0].outputs[0]) // tokens
+    return Projected(tokens, scene.flow.size(ops[0].outputs[0]) // tokens)
 
 
 def looped(scene: Scene, kind: Kind) -> int:
@@ -282,7 +298,53 @@ def cross(scene: Scene) -> Iterator[Seen]:
 
 def crosses(scene: Scene, kind: Kind) -> bool:
     """Whether a block looks at another sequence, beside its own or instead of it."""
-    return "cross_attention" in scene.sections(kind) or reads_another(scene, kind)
+    return "cross_attention" in scene.sections(kind) or reads_another(scene, kind) or reads_both(scene, kind)
+
+
+def reads_both(scene: Scene, kind: Kind) -> bool:
+    """Whether one attention looks at its own sequence and at another (T5Gemma 2): its keys are joined of both.
+
+    What they are projected from beside the queries' own is made in other blocks then, or outside of them.
+    """
+    product = next(_products(scene, kind), None)
+    sides = [_sources(scene, value) for value in product[:2]] if product else []
+    if not sides or not sides[0] & sides[1]:
+        return False
+    at_home = {_layer_of(scene, value) for value in sides[0]} | set(kind.layers[:1])
+    return any(_layer_of(scene, value) not in at_home for value in sides[1] - sides[0])
+
+
+def kept_of_another(scene: Scene, kind: Kind) -> tuple[int, tuple[int, ...]] | None:
+    """The window that another stack's keys were cut to before one's own are joined to them, and the ops that show it.
+
+    What is kept for a window of n is what a next token sees beside itself: n - 1.
+    """
+    for op in scene.ops(scene.stages(kind, "attention.split_heads")) if reads_both(scene, kind) else ():
+        for value in op.inputs if op.name == "cat" else ():
+            cut = scene.flow.maker(scene.flow.through(value))
+            if cut is None or cut.name != "getitem" or _layer_of(scene, cut.inputs[0]) in kind.layers:
+                continue
+            left, whole = scene.shape(value)[-2], scene.shape(cut.inputs[0])[-2]
+            if left < whole:
+                return left + 1, (cut.id, op.id)
+    return None
+
+
+def _sources(scene: Scene, value: int) -> set[int]:
+    """What the nearest projections behind a value read, without the room that is made at its ends."""
+    ops = [scene.trace.ops[op] for op in scene.weighed_behind(value)]
+    return {_unpadded(scene, read) for op in ops for read in scene.flow.act_inputs(op)}
+
+
+def _unpadded(scene: Scene, value: int) -> int:
+    value = scene.flow.through(value)
+    maker = scene.flow.maker(value)
+    return _unpadded(scene, maker.inputs[0]) if maker is not None and maker.name == "pad" else value
+
+
+def _layer_of(scene: Scene, value: int) -> int | None:
+    maker = scene.flow.maker(value)
+    return None if maker is None else scene.naming.parts[maker.id].layer
 
 
 def reads_another(scene: Scene, kind: Kind) -> bool:

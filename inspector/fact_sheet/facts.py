@@ -37,6 +37,7 @@ class Fact:
     formula: what the value is made of, where a formula fits. claim: (where the same thing is claimed, its value), None
     where nothing claims it. agrees: whether execution and claim agree; None without a claim, or where the two cannot be
     held against each other. probed: whether experiments on a small twin agree with what the graph shows; None without.
+    explained: why the value is not the claimed one, where that is known.
     """
 
     id: str
@@ -48,11 +49,12 @@ class Fact:
     agrees: bool | None = None
     formula: str = ""
     probed: bool | None = None
+    explained: str = ""
 
     @property
     def conflict(self) -> bool:
-        """Whether it is not as claimed, or the graph and an experiment say different things."""
-        return self.agrees is False or self.probed is False
+        """Whether it is not as claimed for no known reason, or the graph and an experiment say different things."""
+        return (self.agrees is False and not self.explained) or self.probed is False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +80,8 @@ class FactSheet:
     def conflicts(self) -> tuple[Fact, ...]:
         """Facts that are not as claimed, or on which graph and experiment disagree."""
         return tuple(fact for fact in self.facts if fact.conflict)
+
+    @property
+    def explained(self) -> tuple[Fact, ...]:
+        """Facts that are not as claimed for a known reason."""
+        return tuple(fact for fact in self.facts if fact.explained and not fact.conflict)

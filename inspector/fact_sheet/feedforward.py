@@ -43,11 +43,11 @@ def _activation(scene: Scene, kind: Kind, stages: list[Stage]) -> Iterator[Seen 
 
 
 def _width(scene: Scene, stage: Stage) -> int | None:
-    """The last axis of what the down projection reads."""
+    """The last axis of what the down projection reads; of a convolution the one with the channels."""
     for op in scene.ops([stage]):
         if scene.flow.weighted[op.id]:
             value = next(value for value in scene.flow.factors(op) if scene.flow.on_act(value))
-            return scene.shape(value)[-1]
+            return scene.shape(value)[1 if op.name.startswith("conv") else -1]
     return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FACTS", "scaling_fits"]
+__all__ = ["FACTS", "claimed_values", "scaling_fits"]
 
 from collections.abc import Iterator
 
@@ -11,9 +11,10 @@ from inspector.fact_sheet.scene import Kind, Scene, Seen, Unseen
 from inspector.records import Plain
 from inspector.roles.flow import PAR
 from inspector.roles.rope import Rope
-from inspector.stage_graph.frequencies import frequencies, reproduces, scaling, theta
+from inspector.stage_graph.frequencies import Frequencies, frequencies, reproduces, scaling, theta
 from inspector.stage_graph.lanes import turned
 
+_LOOKING = ("attention.scores", "attention.fused")
 _BIASES = {"positions.alibi": "alibi", "positions.relative_bias": "relative"}
 
 
@@ -21,8 +22,8 @@ def position_kind(scene: Scene) -> Iterator[Seen]:
     """In the block by rotation or bias; else for all blocks by a table that is added to the tokens."""
     outer = _added(scene)
     for kind in scene.where("attention"):
-        if reads_another(scene, kind):  # places in another sequence say nothing of places in this one
-            continue
+        if reads_another(scene, kind) or not scene.has(kind, *_LOOKING):
+            continue  # places in another sequence say nothing of places in this one
         ropes = scene.stages(kind, "attention.rope")
         if ropes:
             yield Seen("position.kind", "rope", scene.ids(ropes), kind)
@@ -88,11 +89,28 @@ def _speed(scene: Scene, kind: Kind, turning: Rope, count: int) -> Iterator[Seen
         yield Unseen("position.rope.theta", "the contents of the tables are not known")
         yield Unseen("position.rope.scaling", "the contents of the tables are not known")
         return
-    claim = scene.trace.claims.get("position.rope.theta")
-    if isinstance(claim, (int, float)) and reproduces(("default",), found, float(claim)):
-        base = float(claim)  # as good a reading as any: the tables cannot tell the two apart
+    base = _as_claimed(scene, found) or base
     yield Seen("position.rope.theta", base, found.ops, kind)
     yield Seen("position.rope.scaling", scaling(found, base), found.ops, kind)
+
+
+def _as_claimed(scene: Scene, found: Frequencies) -> float | None:
+    """The claimed base where the claimed scaling gives these frequencies with it: as good a reading as any.
+
+    The tables cannot tell it from another one that fits too; of few pairs all but the first may be scaled.
+    """
+    bases, scalings = (scene.trace.claims.get(f"position.rope.{name}") for name in ("theta", "scaling"))
+    for base in claimed_values(bases):
+        for claim in (("default",), *claimed_values(scalings)):
+            if isinstance(base, (int, float)) and reproduces(claim, found, float(base)):
+                return float(base)
+    return None
+
+
+def claimed_values(claim: Plain) -> tuple[Plain, ...]:
+    """The values of a claim: one, or one for each kind of layer where it is (kind, value) pairs."""
+    pairs = [item for item in claim if isinstance(item, tuple) and len(item) == 2] if isinstance(claim, tuple) else []
+    return tuple(pair[1] for pair in pairs) if pairs and claim == tuple(pairs) else (claim,)
 
 
 def scaling_fits(scene: Scene, kind: Kind, claim: Plain) -> bool | None:
@@ -100,7 +118,7 @@ def scaling_fits(scene: Scene, kind: Kind, claim: Plain) -> bool | None:
     ropes = scene.ropes(scene.stages(kind, "attention.rope"))
     what = turned(scene.flow, ropes[0]) if ropes else None
     found = frequencies(scene.graph, ropes[0], what.size) if what else None
-    base = theta(found) if found else None
+    base = (_as_claimed(scene, found) or theta(found)) if found else None
     return None if found is None or base is None else reproduces(claim, found, base)
 
 

@@ -107,10 +107,32 @@ class Scene:
     def shape(self, value: int) -> tuple[int, ...]:
         return self.trace.values[value].shape
 
+    def channels(self, value: int) -> int:
+        """The size of the axis that holds the features of one token: the last one that follows no input."""
+        shape = self.shape(value)
+        symbols = self.trace.symbols[value] if self.trace.symbols else ()
+        fixed = [size for size, symbol in zip(shape, symbols, strict=False) if symbol.isdigit()]
+        return fixed[-1] if fixed else shape[-1]
+
     def number(self, value: int) -> float | None:
         """The one number that a tensor holds, where it is known."""
         known = self.trace.concrete.get(value)
         return float(known.values[0]) if known is not None and known.kept and len(known.values) == 1 else None
+
+    def weighed_behind(self, value: int) -> set[int]:
+        """The nearest products with weights that a value on the activation plane is made of."""
+        found, seen, todo = set[int](), {value}, [value]
+        while todo:
+            maker = self.flow.maker(todo.pop())
+            if maker is None:
+                continue
+            if self.flow.weighted[maker.id]:
+                found.add(maker.id)
+                continue
+            new = [item for item in self.flow.act_inputs(maker) if item not in seen]
+            seen.update(new)
+            todo.extend(new)
+        return found
 
     def control(self, start: Iterable[int], most: int = 200) -> Iterator[int]:
         """Values off the activation plane that `start` is made of, nearest first."""

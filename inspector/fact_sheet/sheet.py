@@ -6,7 +6,7 @@ __all__ = ["fact_sheet"]
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from inspector.fact_sheet import attention, feedforward, norms, positions, whole, wiring
+from inspector.fact_sheet import attention, feedforward, norms, positions, routed, whole, wiring
 from inspector.fact_sheet.agreement import agrees
 from inspector.fact_sheet.facts import Evidence, Fact, FactSheet
 from inspector.fact_sheet.scene import Kind, Scene, Seen, Unseen
@@ -22,6 +22,7 @@ FUNCTIONS: tuple[Function, ...] = (
     *positions.FACTS,
     *norms.FACTS,
     *feedforward.FACTS,
+    *routed.FACTS,
     *wiring.FACTS,
     *whole.COSTS,
 )
@@ -103,6 +104,7 @@ def _fact(scene: Scene, same: list[Seen], *, alone: bool) -> Fact:
     claims = {fact: (where, value) for fact, value, where in scene.trace.claims.facts}
     claim = claims.get(first.id)
     verdicts = [] if claim is None else [agrees(scene, item, claim[1]) for item in same]
+    verdict = False if False in verdicts else True if True in verdicts else None
     return Fact(
         id=first.id,
         value=first.value,
@@ -110,9 +112,16 @@ def _fact(scene: Scene, same: list[Seen], *, alone: bool) -> Fact:
         layers=_layers(scene, same, alone=alone),
         evidence=Evidence(ops=ops, shown=scene.said(ops)),
         claim=claim,
-        agrees=False if False in verdicts else True if True in verdicts else None,
+        agrees=verdict,
         formula=first.formula,
+        explained=_reason(scene, first) if verdict is False else "",
     )
+
+
+def _reason(scene: Scene, seen: Seen) -> str:
+    """Why this value is not the claimed one, where that is known of exactly this value."""
+    known = [(value, why) for fact, value, why in scene.trace.claims.explained if fact == seen.id]
+    return next((why for value, why in known if agrees(scene, seen, value)), "")
 
 
 def _layers(scene: Scene, same: Sequence[Seen], *, alone: bool) -> str:

@@ -65,9 +65,9 @@ def _elements(scene: Scene, stages: Iterable[Stage]) -> int:
 
 def sizes(scene: Scene) -> Iterator[Seen]:
     yield from _depth(scene)
-    widths = Counter(scene.shape(value)[-1] for value in scene.naming.trunk if scene.shape(value))
-    if widths:
-        yield Seen("model.width", widths.most_common(1)[0][0])
+    width = _width(scene)
+    if width:
+        yield Seen("model.width", width)
     for stage in scene.stages(None, "embedding.token"):
         tables = [value for value in stage.parameters if len(scene.shape(value)) == 2]
         if tables:
@@ -75,6 +75,19 @@ def sizes(scene: Scene) -> Iterator[Seen]:
             break
     if scene.graph.layers:
         yield Seen("model.layer_pattern", scene.folded.pattern)
+
+
+def _width(scene: Scene) -> int | None:
+    """The width of most of the stream; of streams side by side of the widest, and of copies in one axis of one."""
+    sums = [residual.result for residual in scene.naming.residuals if not residual.nested]
+    widths = Counter(scene.channels(value) for value in sums or scene.naming.trunk if scene.shape(value))
+    if not widths:
+        return None
+    width = max(widths, key=lambda width: (widths[width], width))
+    start = scene.flow.maker(min(scene.naming.trunk))
+    if start is None or start.name != "repeat":
+        return width
+    return width // max(1, scene.channels(start.outputs[0]) // scene.channels(start.inputs[0]))
 
 
 def _depth(scene: Scene) -> Iterator[Seen]:

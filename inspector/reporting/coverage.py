@@ -53,13 +53,14 @@ def envelope(rows: Sequence[Row], worse: Sequence[Worse], compared: int | None, 
 
 
 def records(rows: Sequence[Row]) -> list[dict[str, object]]:
-    joined = {"conflicts": " ", "label_mismatches": "; "}
+    joined = {"conflicts": " ", "explained": " ", "label_mismatches": "; "}
     return [asdict(row) | {key: text.join(getattr(row, key)) for key, text in joined.items()} for row in rows]
 
 
 def _summary(rows: Sequence[Row]) -> dict[str, Any]:
     means = {name: _mean([getattr(row, name) for row in rows]) for name in _FIGURES}
     counts = {name: sum(getattr(row, name) or 0 for row in rows) for name in ("ops", "unknown", "stages_failed")}
+    counts |= {name: sum(len(getattr(row, name)) for row in rows) for name in ("conflicts", "explained")}
     return {"types": len(rows), "traced": sum(row.traced for row in rows), **counts, **means}
 
 
@@ -83,6 +84,8 @@ def _sentences(rows: Sequence[Row], traced: Sequence[Row]) -> Iterator[str]:
     for name, field in (("exam", "label_exam"), ("verified", "stages_verified")):
         if found[field] is not None:
             yield say(f"coverage.{name}", mean=found[field])
+    facts = words.counted(sum(row.facts or 0 for row in traced), "fact")
+    yield say("coverage.held", facts=facts, conflicts=found["conflicts"], explained=found["explained"])
     if failing := [row.model_type for row in traced if row.stages_failed]:
         stages = words.counted(found["stages_failed"], "stage")
         types = words.counted(len(failing), "type")
@@ -120,6 +123,7 @@ def _columns() -> tuple[Column, ...]:
         Column(say("coverage.column_facts"), "right", rank=3),
         Column(say("coverage.column_pattern"), rank=2, least=16),
         Column(say("coverage.column_conflicts"), rank=2, least=16),
+        Column(say("coverage.column_explained"), rank=3, least=16),
         Column(say("coverage.column_reason"), rank=1, least=24, prose=True),
     )
 
@@ -134,5 +138,6 @@ def _cells(row: Row) -> tuple[Cell, ...]:
         cell("" if row.facts is None else str(row.facts)),
         cell(row.pattern or ""),
         cell(words.listed(row.conflicts)),
+        cell(words.listed(row.explained)),
         cell(row.reason),
     )

@@ -16,7 +16,8 @@ class Row:
     whose role names a part. scan: ops inside recurrences, which are declared as one and not named one by one.
     softmax: whether it has softmax attention. label_exam: roles that agree with names, None where nobody held them
     against any; label_mismatches: those that do not, and why. stages_verified: those that were computed a second time,
-    of those that could be.
+    of those that could be. conflicts: facts that are not as the config claims; explained: those that are not, for a
+    known reason.
     """
 
     model_type: str
@@ -37,6 +38,7 @@ class Row:
     facts: int | None = None
     conflicts: tuple[str, ...] = ()
     reason: str = ""
+    explained: tuple[str, ...] = ()
     label_mismatches: tuple[str, ...] = ()
 
 

@@ -49,8 +49,8 @@ _HEADS = ("model", "norm", "position", "bias", "cache", "cost")
 
 
 def document(sheet: FactSheet) -> Document:
-    """Conflicts first, then every fact by section, then what stayed open."""
-    return (*_header(sheet), *_conflicts(sheet), _table(sheet), *_footer(sheet))
+    """Conflicts first, then what differs for a known reason, every fact by section, and what stayed open."""
+    return (*_header(sheet), *_conflicts(sheet), *_explained(sheet), _table(sheet), *_footer(sheet))
 
 
 def _header(sheet: FactSheet) -> Iterator[Block]:
@@ -60,6 +60,8 @@ def _header(sheet: FactSheet) -> Iterator[Block]:
     held = sum(fact.agrees is True for fact in sheet.facts)
     tried = sum(fact.probed is True for fact in sheet.facts)
     summary = [say("facts.met", claims=words.counted(held, "claim")), words.counted(len(sheet.conflicts), "conflict")]
+    if sheet.explained:
+        summary.append(words.counted(len(sheet.explained), "difference explained"))
     if tried:
         summary.append(say("facts.confirmed", facts=words.counted(tried, "fact")))
     yield Pairs(((say("label.run"), cell(*words.scenario(sheet.scenario))), (say("label.facts"), cell(*summary))))
@@ -69,6 +71,12 @@ def _conflicts(sheet: FactSheet) -> Iterator[Block]:
     if sheet.conflicts:
         yield Heading(2, line(Span(words.counted(len(sheet.conflicts), "conflict"), "warning")))
         yield from (Note(line(Span(_complaint(fact), "warning"))) for fact in sheet.conflicts)
+
+
+def _explained(sheet: FactSheet) -> Iterator[Block]:
+    if sheet.explained:
+        yield Heading(2, line(words.counted(len(sheet.explained), "difference explained")))
+        yield from (Note(line(f"{_complaint(fact)}: {again(fact.explained, 'explained')}")) for fact in sheet.explained)
 
 
 def _complaint(fact: Fact) -> str:
@@ -115,6 +123,8 @@ def _verdict(fact: Fact) -> Cell:
     if fact.conflict:
         other = f": {_value(fact.claim[1])}" if fact.agrees is False and fact.claim else ""
         return cell(line(Span(f"{say('facts.CONFLICT')}{other}", "warning")))
+    if fact.explained and fact.claim:
+        return cell(f"{say('facts.explained')}: {_value(fact.claim[1])}")
     said = say("facts.agrees") if fact.agrees else f"({_value(fact.claim[1])})" if fact.claim else ""
     return cell(line(Span(words.listed(filter(None, (said, say("facts.probed") if fact.probed else ""))), "muted")))
 
@@ -195,6 +205,7 @@ def envelope(sheet: FactSheet) -> dict[str, Any]:
             "facts": len(sheet.facts),
             "claims": sum(fact.claim is not None for fact in sheet.facts),
             "conflicts": len(sheet.conflicts),
+            "explained": len(sheet.explained),
             "unanswered": len(sheet.unanswered),
         },
     }
@@ -217,6 +228,7 @@ def _json(fact: Fact) -> dict[str, Any]:
         "agrees": fact.agrees,
         "probed": fact.probed,
         "conflict": fact.conflict,
+        "explained": fact.explained,
     }
 
 
@@ -234,6 +246,7 @@ def records(sheet: FactSheet) -> list[dict[str, object]]:
             "claimed_by": fact.claim[0] if fact.claim else "",
             "agrees": fact.agrees,
             "probed": fact.probed,
+            "explained": fact.explained,
             "shown": fact.evidence.shown,
         }
         for fact in sheet.facts

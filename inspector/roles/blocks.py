@@ -4,10 +4,13 @@ from __future__ import annotations
 
 __all__ = ["name_bottlenecks", "name_first_norms", "name_regions", "number_layers"]
 
+from collections.abc import Collection
+
 from inspector.records import Op
 from inspector.roles.context import Context
 from inspector.roles.experts import name_experts
 from inspector.roles.feedforward import name_feedforward
+from inspector.roles.layers import layers_of
 from inspector.roles.mixers import name_mixer, name_short_convolutions, name_state_writes, name_token_shifts
 from inspector.roles.norms import Norm
 from inspector.roles.trunk import Residual
@@ -33,8 +36,12 @@ def section_of(context: Context, residual: Residual) -> str:
 
 
 def _sections(context: Context, residual: Residual) -> set[str]:
-    paths = {context.parts[index].path for index in residual.region}
-    return {path.partition(".")[0] for path in paths}
+    """The sections of what works in a region: a norm that sublayers share is named for the first of them."""
+    parts = [context.parts[index] for index in residual.region]
+    return {part.section for part in parts if part.role not in _NORMS} or {part.section for part in parts}
+
+
+_NORMS = frozenset({"norm", "post_norm", "sub_norm"})
 
 
 def _name_add(context: Context, residual: Residual) -> None:
@@ -192,25 +199,25 @@ def name_bottlenecks(context: Context) -> None:
 
 
 def number_layers(context: Context) -> None:
-    """Write the block's number on every op of its regions. A block begins where tokens are mixed."""
-    parts, layer, mixed = context.parts, -1, True
-    for residual in context.residuals:
-        if residual.nested:
-            continue
-        section = section_of(context, residual)
-        if section in ("attention", "ssm") or layer < 0 or (mixed and residual.parent is None):
-            layer += 1
-        for index in (*residual.region, residual.op, *(_norm_after(context, residual) or ())):
+    """Write the block's number on every op of its regions."""
+    parts = context.parts
+    outer = [residual for residual in context.residuals if not residual.nested]
+    sections = [section_of(context, residual) for residual in outer]
+    beside = set[int]()
+    for residual, layer in zip(outer, layers_of(context, outer, sections), strict=True):
+        ops = (*residual.region, residual.op, *(_norm_after(context, residual) or ()))
+        beside.update(ops if layer is None else ())
+        for index in ops:
             if parts.taken(index):
                 parts.change(index, layer=layer)
-    _spread(context)
+    _spread(context, beside)
 
 
-def _spread(context: Context) -> None:
-    """Idle calls and control ops used by one block alone belong to that block."""
+def _spread(context: Context, beside: Collection[int]) -> None:
+    """Idle calls and control ops used by one block alone belong to that block; what lies beside the blocks to none."""
     flow, parts = context.flow, context.parts
     for op in reversed(flow.ops):
-        if parts[op.id].layer is not None or not op.outputs:
+        if parts[op.id].layer is not None or not op.outputs or op.id in beside:
             continue
         if not flow.live[op.id]:
             maker = flow.maker(op.outputs[0])

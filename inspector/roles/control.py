@@ -105,7 +105,8 @@ def _feeds(context: Context, user: Op, value: int) -> str:
     if part.path == "attention.position_bias" or (
         part.path == "attention.scores" and "attention.position_bias" in part.also
     ):
-        return "positions.relative_bias" if flow.taint[value] & PAR else "positions.alibi"
+        learned = flow.taint[value] & PAR or user.name == "embedding"  # what chooses the rows of a table
+        return "positions.relative_bias" if learned else "positions.alibi"
     if part.path == "attention.scores":
         return "mask.build"
     if part.path == "attention.mask" and flow.taint[value] & PAR:

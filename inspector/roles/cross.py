@@ -20,6 +20,8 @@ def name_cross_attentions(context: Context) -> None:
         products = [(op, path) for op, path in paths.items() if context.flow.weighted[op]]
         queries = {_stream(context, op, streams) for op, path in products if path in _QUERIES}
         keys = {_stream(context, op, streams) for op, path in products if path in _KEYS}
+        if not keys:  # the latent was made before, once for all blocks
+            keys = {_behind_latent(context, op, streams) for op, path in products if path == "attention.kv_up"}
         if len(queries) == len(keys) == 1 and queries != keys:
             for op, path in paths.items():
                 if path.startswith("attention."):
@@ -47,6 +49,14 @@ def _first(residual: Residual) -> int:
     while residual.parent is not None:
         residual = residual.parent
     return residual.skip
+
+
+def _behind_latent(context: Context, op: int, streams: dict[int, int]) -> int:
+    """Which stream the projection reads that made the latent."""
+    flow = context.flow
+    latent = _stream(context, op, streams)
+    maker = flow.maker(latent)
+    return latent if maker is None or not flow.weighted[maker.id] else _stream(context, maker.id, streams)
 
 
 def _stream(context: Context, op: int, streams: dict[int, int]) -> int:

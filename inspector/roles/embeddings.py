@@ -103,42 +103,17 @@ def _table(op: Op) -> int:
 
 
 def _lookup_kinds(context: Context, lookups: Sequence[Op]) -> dict[int, str]:
-    """Position: the index counts, or says where on a page. Of the others the largest table holds the tokens, far
+    """Position: the index counts, or is a place in a plane. Of the others the largest table holds the tokens, far
     smaller ones the segments.
     """
     flow = context.flow
-    places = _coordinates(context, lookups)
-    kinds = {op.id: "position" for op in (*places, *_positions(context, [op for op in lookups if op not in places]))}
+    kinds = {op.id: "position" for op in (*_positions(context, lookups), *_places(context, lookups))}
     others = [op for op in lookups if op.id not in kinds]
     rows = {op.id: flow.values[_table(op)].shape[0] for op in others if flow.taint[_index(op)] & IDS}
     for op in others:
         told = op.id in rows and rows[op.id] * 8 >= max(rows.values())  # one fixed row for all tokens tells none apart
         kinds[op.id] = "token" if told else "segment"
     return kinds
-
-
-def _coordinates(context: Context, lookups: Sequence[Op]) -> list[Op]:
-    """Lookups by the several whole numbers that an input holds for each token, where one table serves two of them: the
-    edges of a box.
-    """
-    boxes: dict[int, list[Op]] = {}
-    for op in lookups:
-        source = _cut_from(context, _index(op))
-        if source is not None:
-            boxes.setdefault(source, []).append(op)
-    tables = {source: [_table(op) for op in found] for source, found in boxes.items()}
-    return [op for source, found in boxes.items() if len(set(tables[source])) < len(found) for op in found]
-
-
-def _cut_from(context: Context, index: int) -> int | None:
-    """The input that `index` is one number of each token's of, or a difference of two."""
-    flow = context.flow
-    value, rank = index, flow.rank(index)
-    while (op := flow.maker(value)) is not None and op.inputs:
-        if _is_lookup(context, op):
-            return None
-        value = op.inputs[0]
-    return value if flow.values[value].kind == "input" and flow.rank(value) > rank else None
 
 
 def _positions(context: Context, lookups: Sequence[Op]) -> list[Op]:
@@ -156,6 +131,41 @@ def _positions(context: Context, lookups: Sequence[Op]) -> list[Op]:
     return found
 
 
+def _places(context: Context, lookups: Sequence[Op]) -> list[Op]:
+    """The lookups of places in a plane (LayoutLM): columns of one input, of which some go by the same table.
+
+    A box has two sides in each direction; codebooks side by side have a table, or rows of one, for each.
+    """
+    columns = {op.id: _columns(context, _index(op)) for op in lookups}
+    tables: dict[tuple[int, int], set[tuple[int, ...]]] = {}
+    for op in lookups:
+        for source, picked in columns[op.id].items():
+            tables.setdefault((source, _table(op)), set()).add(tuple(sorted(picked)))
+    planes = {source for (source, _), picked in tables.items() if len(picked) > 1}
+    found = [op for op in lookups if planes & columns[op.id].keys()]
+    return found if len(found) < len(lookups) else []
+
+
+def _columns(context: Context, index: int) -> dict[int, set[int]]:
+    """Value -> which of its columns an index is, or is computed from."""
+    flow = context.flow
+    found: dict[int, set[int]] = {}
+    stack = [index]
+    while stack:
+        op = flow.maker(stack.pop())
+        if op is None:
+            continue
+        key = op.attribute("key") if op.name == "getitem" else None
+        if isinstance(key, tuple) and len(key) > 1 and type(key[-1]) is int:
+            found.setdefault(op.inputs[0], set()).add(key[-1])
+        elif flow.kind[op.id] in ("view", "plumb") or op.name in _MEASURING_SIDES:
+            stack.extend(op.inputs)
+    return found
+
+
+_MEASURING_SIDES = frozenset({"sub", "clip", "clamp"})
+
+
 def _is_position(context: Context, index: int) -> bool:
     """Whether an index says where a token stands: by its contents, or by how it was counted."""
     flow = context.flow
@@ -168,7 +178,9 @@ def _is_position(context: Context, index: int) -> bool:
 
 
 def _is_counted(context: Context, index: int) -> bool:
-    """Whether `arange` or `cumsum` made the contents. What an index picks from decides, not what it picks by."""
+    """Whether `arange` or `cumsum` made the contents. What an index picks from decides, not what it picks by; and what
+    is counted before the ids of the text (prompts) says nothing of these.
+    """
     flow = context.flow
     seen, stack = {index}, [index]
     while stack:
@@ -204,6 +216,8 @@ def _row_counts_up(row: list[float | int | bool]) -> bool:
     steps = [after - before for before, after in pairwise(row)]
     while steps and steps[0] == 0:
         steps.pop(0)
-    while steps and steps[-1] != 1:
+    while steps and steps[-1] == 0:
+        steps.pop()
+    if steps and steps[-1] != 1:  # the one step to the padding
         steps.pop()
     return bool(steps) and all(step == 1 for step in steps)

@@ -17,6 +17,12 @@ def name_feedforward(context: Context, region: list[int]) -> bool:
     weighted = [flow.ops[index] for index in left if context.projects(index)]
     if not weighted:
         return False
+    if _is_low_rank(context, weighted):
+        for op in weighted:
+            _claim_unit(context, op, "block.adapter", "two projections with nothing between")
+        return True
+    sums = _updates(context, weighted)
+    weighted = [op for op in weighted if not parts.taken(op.id)]
     later = _feeds(context, weighted, set(left))
     extra = _extra(context, weighted)
     downs = [op for op in weighted if not later[op.id] or op.id in extra.values()]
@@ -28,7 +34,7 @@ def name_feedforward(context: Context, region: list[int]) -> bool:
     for op in downs:
         _claim_unit(context, op, "mlp.down_proj", "last weighted contraction of the region")
     if ups:
-        _name_middle(context, ups, left)
+        _name_middle(context, ups, left, sums)
     for index, role in gates.items():
         op = flow.ops[index]
         if flow.weighted[index]:
@@ -71,6 +77,35 @@ def _extra(context: Context, weighted: list[Op]) -> dict[int, int]:
         if maker is not None and maker.name == "mul" and not flow.weighted[maker.id]:
             found[op.id] = down
     return found
+
+
+def _is_low_rank(context: Context, weighted: list[Op]) -> bool:
+    """Whether a region is two projections with nothing between: something beside a sublayer, and no feed-forward."""
+    if len(weighted) != 2:
+        return False
+    first, second = (context.flow.unit(op) for op in weighted)
+    return context.flow.through(second[1], ("plumb", "view")) == first[2]
+
+
+def _updates(context: Context, weighted: list[Op]) -> dict[int, int]:
+    """Name what adds to a projection two others of the same input, one behind the other (LoRA).
+
+    Returns what a projection gives -> that with its update.
+    """
+    flow = context.flow
+    made = {flow.unit(op)[2]: op for op in weighted}
+    sums: dict[int, int] = {}
+    for op in weighted:
+        unit, source, result = flow.unit(op)
+        narrow, total = made.get(flow.through(source, ("plumb", "view"))), flow.only_consumer(result)
+        if narrow is None or total is None or total.name != "add":
+            continue
+        main = next((made[value] for value in total.inputs if value != result and value in made), None)
+        if main is not None and flow.unit(main)[1] == flow.unit(narrow)[1]:
+            ops = [*flow.unit(narrow)[0], *unit, total.id]
+            context.parts.claim(ops, "block.adapter", rule="a low-rank update beside a projection")
+            sums[flow.unit(main)[2]] = total.outputs[0]
+    return sums
 
 
 def _claim_unit(context: Context, op: Op, path: str, rule: str) -> int:
@@ -118,12 +153,12 @@ class _Middle:
     split: set[int] = field(default_factory=set)
 
 
-def _name_middle(context: Context, ups: list[Op], left: list[int]) -> None:
-    """What lies between up and down, and with it which of the ups is the gate."""
+def _name_middle(context: Context, ups: list[Op], left: list[int], sums: dict[int, int]) -> None:
+    """What lies between up and down, and with it which of the ups is the gate. sums: see `_updates`."""
     flow, parts = context.flow, context.parts
     units = {op.id: _unit(context, op) for op in ups}
     packed = {index for ops, _ in units.values() for index in ops}
-    middle = _Middle({result: frozenset({result}) for _, result in units.values()})
+    middle = _Middle({sums.get(flow.unit(op)[2], units[op.id][1]): frozenset({units[op.id][1]}) for op in ups})
     for index in left:
         if not parts.taken(index) and index not in packed and flow.live[index]:
             _name_one(context, flow.ops[index], middle)

@@ -44,7 +44,7 @@ _DRAWING = frozenset({"randint", "randint_like", "multinomial"})
 """What draws tokens: where no text is there yet, a canvas of random ones is read as text is."""
 
 _SCALING = frozenset({"mul", "div", "add", "sub"})
-_TAKING_IN = frozenset({"layer_norm", "rms_norm", "linear", "addmm", "conv1d"})
+_TAKING_IN = frozenset({"layer_norm", "rms_norm", "pow", "square", "linear", "addmm", "conv1d"})
 
 _WEIGHT_PREP = PLUMB | VIEW | SELECT | frozenset("neg exp mul div add sub cat stack softplus sigmoid".split())
 
@@ -162,9 +162,15 @@ class Flow:
                 continue
             for value in op.inputs:
                 made = self.taint[value] == PAR and self.rank(value) >= 2 and self.producer[value] is not None
-                if made and any(self.ops[user].name in _TAKING_IN for user in self.users[value]):
+                if made and self._is_taken_in(value):
                     found.add(value)
         return found
+
+    def _is_taken_in(self, value: int) -> bool:
+        users = [self.ops[user] for user in self.users[value]]
+        return any(user.name in _TAKING_IN for user in users) or any(
+            self._is_taken_in(user.outputs[0]) for user in users if self.kind[user.id] == "plumb" and self.live[user.id]
+        )
 
     def _visit(self, op: Op) -> None:
         for value in self.inputs[op.id]:

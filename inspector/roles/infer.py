@@ -22,7 +22,7 @@ from inspector.roles.parts import Parts
 from inspector.roles.rope import Rope, find_ropes
 from inspector.roles.sides import name_sides
 from inspector.roles.streams import name_alternating, name_copies, name_ends, name_streams
-from inspector.roles.trunk import Residual, find_residuals
+from inspector.roles.trunk import Residual, find_residuals, rows_of
 
 
 class Naming(NamedTuple):
@@ -71,9 +71,10 @@ def _trunk(context: Context) -> None:
     context.trunk = {residual.result for residual in outer}
     skips = {residual.skip for residual in outer}
     made = {norm.result for norm in context.norms}
+    flow = context.flow
     skips |= {
-        value for skip in skips for value in context.flow.stripping(skip) if value in made
-    }  # masked after the norm
+        value for skip in skips for value in (*flow.stripping(skip), rows_of(flow, skip)) if value in made
+    }  # masked after the norm, or cut to some tokens
     context.trunk |= skips
     post = [norm for norm in context.norms if norm.source in context.trunk and norm.result in skips]
     if outer and len(post) * 2 >= len(outer):  # the last norm of a post-norm stack has no block after it

@@ -20,8 +20,10 @@ def name_leftovers(context: Context) -> None:
     _name_on_stream(context)
     for index in reversed(parts.open()):
         op = flow.ops[index]
-        if flow.live[index] and flow.kind[index] in _MOVING:
-            _join(context, op, [user for value in op.outputs for user in flow.consumers(value)])
+        users = [user for value in op.outputs for user in flow.consumers(value)]
+        norms = {context.norm_of[user.id].result for user in users if user.id in context.norm_of}
+        if flow.live[index] and flow.kind[index] in _MOVING and len(norms) < 2:  # it begins no one stage else
+            _join(context, op, users)
     for index in parts.open():
         op = flow.ops[index]
         if flow.live[index] and flow.kind[index] in _MOVING:

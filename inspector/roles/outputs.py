@@ -58,8 +58,24 @@ def _forward(context: Context, start: int) -> tuple[list[int], list[Op]]:
 def _claim_projection(context: Context, op: Op) -> None:
     ops, _, result = context.flow.unit(op)
     bias = context.flow.adds_weight(result)
-    ops = [*ops, bias.id] if bias is not None else ops
+    if bias is not None:
+        ops, result = [*ops, bias.id], bias.outputs[0]
     context.parts.claim(ops, "attention.o_proj", rule="first weighted contraction after the weighted sum")
+    after = _second_half(context, op, result)
+    context.parts.claim(after, "attention.o_proj", rule="joins what groups of heads were projected to")
+
+
+def _second_half(context: Context, op: Op, value: int) -> list[int]:
+    """The projection right behind one whose groups of heads have matrices of their own, and the views between."""
+    flow = context.flow
+    if op.name not in ("bmm", "einsum") or value in context.trunk:
+        return []
+    between: list[int] = []
+    after = flow.only_consumer(value)
+    while after is not None and flow.kind[after.id] in ("view", "plumb"):
+        between.append(after.id)
+        after = flow.only_consumer(after.outputs[0])
+    return [*between, after.id] if after is not None and flow.weighted[after.id] else []
 
 
 def _removed(context: Context, between: list[int]) -> set[int]:

@@ -6,7 +6,7 @@ between. Everything is decided on short backward walks that stop at the trunk, s
 
 from __future__ import annotations
 
-__all__ = ["Residual", "find_residuals"]
+__all__ = ["Residual", "find_residuals", "rows_of"]
 
 from dataclasses import dataclass, field
 
@@ -72,11 +72,31 @@ def _part_streams(flow: Flow, found: list[Residual], trunk: dict[int, Residual])
 def _may_be(flow: Flow, op: Op) -> bool:
     if op.name != "add" or len(op.operands) != 2 or not flow.live[op.id]:
         return False
+    if _is_of_scores(flow, op):
+        return False
     left, right = (flow.values[value] for value in op.inputs)
     if not all(map(flow.on_act, op.inputs)) or left.shape[-1:] != right.shape[-1:]:
         return False
     numbers = bool(left.shape) and left.shape[-1] > 1 and left.dtype.startswith(("float", "bfloat"))
     return numbers and not is_scores(flow, op) and not any(is_decided(flow, value) for value in op.inputs)
+
+
+_ON_SCORES = frozenset({"add", "mul", "div", "where", "masked_fill", "tanh"})
+_MOST_ON_SCORES = 8
+
+
+def _is_of_scores(flow: Flow, op: Op) -> bool:
+    """Whether a softmax takes the sum: scores, and a bias or mask made of activations that earlier scores had too."""
+    value = op.outputs[0]
+    for _ in range(_MOST_ON_SCORES):
+        users = flow.consumers(value)
+        if any(user.name == "softmax" for user in users):
+            return True
+        after = next((user for user in users if flow.kind[user.id] == "plumb" or user.name in _ON_SCORES), None)
+        if after is None:
+            return False
+        value = after.outputs[0]
+    return False
 
 
 def _as_residual(flow: Flow, op: Op, trunk: dict[int, Residual], claimed: set[int]) -> Residual | None:
@@ -230,10 +250,20 @@ def _parent(flow: Flow, skip: int, trunk: dict[int, Residual], norm_sources: dic
         if skip in trunk:
             return trunk[skip]
         before = skip
-        skip = norm_sources.get(skip, flow.strip(flow.through(skip, ("plumb", "view"))))
+        skip = norm_sources.get(skip, flow.strip(rows_of(flow, skip)))
         if skip == before:
             return None
     return None
+
+
+def rows_of(flow: Flow, value: int) -> int:
+    """Back through views, and through what takes some of the tokens and all of each."""
+    value = flow.through(value, ("plumb", "view"))
+    op = flow.maker(value)
+    if op is None or op.name != "getitem" or len(op.inputs) != 1:
+        return value
+    whole, part = flow.values[op.inputs[0]].shape, flow.values[value].shape
+    return op.inputs[0] if len(whole) == len(part) and whole[-1] == part[-1] else value
 
 
 def _mark_nested(residual: Residual, found: list[Residual]) -> None:

@@ -14,6 +14,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from inspector.messages import messages
 from inspector.records import Claims, Plain, plain
 
 _SAME_ACTIVATION = {
@@ -34,8 +35,10 @@ _COUNTS = frozenset({
 """Facts that no model has none of."""
 
 
-def claims_of(config: Any, given: dict[str, Any]) -> Claims:
+def claims_of(config: Any, given: dict[str, Any], whole: Any = None) -> Claims:
     """Facts that a config claims, and the keys of the `given` config.json that nothing here understands.
+
+    whole: the config that this one is a part of, if it is one.
 
     >>> from transformers import GPT2Config
     >>> claims = claims_of(GPT2Config(), {"n_embd": 768, "flux": 3})
@@ -44,9 +47,10 @@ def claims_of(config: Any, given: dict[str, Any]) -> Claims:
     """
     facts: dict[str, tuple[str, Plain, str]] = {}
     for row in _table()["claim"]:
-        if row["fact"] not in facts and (value := _claimed(row, config)) is not None:
+        value = None if row["fact"] in facts else _claimed(row, config, whole)
+        if value is not None:
             facts[row["fact"]] = (row["fact"], value, f"config {_own_name(config, row['key'])}")
-    return Claims(tuple(facts.values()), tuple(_unread(config, given)))
+    return Claims(tuple(facts.values()), tuple(_unread(config, given)), tuple(_explained(config)))
 
 
 def impossible(names: Mapping[str, str], given: Mapping[str, Any]) -> list[tuple[str, int]]:
@@ -81,10 +85,19 @@ def padded_positions(config: Any) -> int:
     return (config.pad_token_id or 0) + 1 if config.model_type in _table()["positions_after_padding"] else 0
 
 
-def _claimed(row: dict[str, Any], config: Any) -> Plain:
+def _explained(config: Any) -> Iterator[tuple[str, Plain, str]]:
+    """(fact, what execution shows, why that is not what the config says) of this type of model."""
+    for row in _table()["explained"]:
+        if config.model_type in row["of"]:
+            shown = _READERS[row["read"]](getattr(config, row["key"]), config) if "key" in row else row.get("shows")
+            yield row["fact"], shown, messages()["explained"][row["why"]]
+
+
+def _claimed(row: dict[str, Any], config: Any, whole: Any) -> Plain:
     if config.model_type in row.get("but", ()) or config.model_type not in row.get("of", (config.model_type,)):
         return None
-    value, *others = _of_each_layer(config, row["key"])
+    outside = getattr(whole, row["key"], None) if row.get("outer") else None
+    value, *others = _of_each_layer(config, row["key"]) if outside is None else [outside]
     if others:
         return None
     if value is None or ("when" in row and value != row["when"]):
@@ -134,6 +147,39 @@ def _shared_by_all(values: list[Any], _: Any) -> Plain:
     return plain(values[0]) if len(set(values)) == 1 else None
 
 
+def _blocks_of_stacks(config: Any, *parts: str) -> int:
+    """The layers of several stacks together, each counted in a part of the config."""
+    stated = [getattr(config, part) for part in parts]
+    return sum(part["layers"] if isinstance(part, dict) else part.num_hidden_layers for part in stated)
+
+
+def _layers_of_bytes_and_patches(_: Any, config: Any) -> Plain:
+    """Of the patcher where it runs, and around the patches; the patches are gathered behind the last layer, or each."""
+    inner, outer = ("patcher_config",) if config.patch_in_forward else (), config.encoder_config
+    gathering = outer.num_hidden_layers if outer.cross_attn_all_layers else 1
+    return gathering + _blocks_of_stacks(config, *inner, "encoder_config", "global_config", "decoder_config")
+
+
+def _twice_in_windows(groups: int, config: Any) -> tuple[int, ...]:
+    return tuple(groups * 2 if kind == "sliding_attention" else groups for kind in config.layer_types)
+
+
+def _kind_of(heads: int, groups: int) -> str:
+    return "mha" if groups == heads else "mqa" if groups == 1 else "gqa"
+
+
+def _known_activation(config: Any) -> str:
+    """What `hidden_act` names; of a gate that has parameters of its own and no name, the plain one."""
+    name = str(getattr(config, "hidden_activation", None) or getattr(config, "hidden_act", "silu"))
+    return _SAME_ACTIVATION.get(name, name)
+
+
+def _steeper_gate(alpha: float, config: Any) -> Plain:
+    """x·sigmoid(alpha·x), up to a limit that stands beside alpha: it has a name for some alphas."""
+    name = {1.0: "silu", 1.702: "quick_gelu"}.get(alpha) if _known_activation(config) == "silu" else None
+    return f"{name} clamped" if name else None
+
+
 def _fewer_heads(ratio: int, config: Any) -> Plain:
     heads: int = config.num_attention_heads
     return max(1, heads // ratio)
@@ -155,9 +201,7 @@ def _place(parameters: dict[str, Any], config: Any) -> Plain:
 
 def _attention_kind(heads: int, config: Any) -> Plain:
     groups, *others = _of_each_layer(config, "num_key_value_heads")
-    if groups is None or others:
-        return None
-    return "mha" if groups == heads else "mqa" if groups == 1 else "gqa"
+    return None if groups is None or others else _kind_of(heads, groups)
 
 
 def _head_dim(width: int, config: Any) -> Plain:
@@ -186,19 +230,33 @@ _READERS: dict[str, Callable[[Any, Any], Plain]] = {
     "alike": _shared_by_all,
     "any": lambda value, _: value > 0,
     "both_eps": lambda value, config: (config.rms_norm_eps, value),
+    "cache_of_every_head": lambda heads, config: 2 * 2 * config.num_hidden_layers * heads * config.head_dim,
     "half": lambda value, _: value // 2,
     "heads_by_ratio": _fewer_heads,
     "inverse": lambda value, _: 1 / value,
     "inverse_root": lambda value, _: value**-0.5,
     "kind": _attention_kind,
+    "kind_twice_in_windows": lambda value, config: tuple(
+        _kind_of(config.num_attention_heads, groups) for groups in _twice_in_windows(value, config)
+    ),
     "kinds": lambda value, _: tuple(value),
+    "layers_but_these": lambda value, config: config.num_hidden_layers - len(value),
+    "layers_of_both": lambda _, config: _blocks_of_stacks(config, "encoder_config", "decoder_config"),
+    "layers_of_bytes_and_patches": _layers_of_bytes_and_patches,
     "root_of_width": lambda _, config: config.hidden_size**0.5,
     "rope_by_layer": lambda flags, _: None if all(flags) else tuple("rope" if flag else "none" for flag in flags),
     "rope_by_kind": _place,
     "rope_fraction": lambda value, _: _rope(value, lambda rope: rope.get("partial_rotary_factor", 1.0)),
     "rope_scaling": lambda value, _: _rope(value, _scaling),
     "rope_theta": lambda value, _: _rope(value, lambda rope: rope.get("rope_theta")),
+    "rows_with_prompts": lambda value, config: value + config.prompt_types * config.prompt_length,
     "share_of_width": _head_dim,
+    "softcapped_gate": lambda _, config: f"{_known_activation(config)} softcapped",
+    "sparse_in_some": lambda shares, config: tuple(
+        _known_activation(config) + (" sparse" if share else "") for share in shares
+    ),
+    "steeper_gate": _steeper_gate,
+    "twice_in_windows": _twice_in_windows,
     "two_thirds": lambda value, config: _two_thirds(value, config) if config.block_auto_adjust_ff_dim else value,
     "window_in_use": lambda _, config: window(config),
 }

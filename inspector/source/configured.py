@@ -141,7 +141,7 @@ def config_subject(origin: Origin) -> ConfigSubject:
     124439808
     """
     config = read_config(origin)
-    claims = claims_of(text_config(config), origin.config)
+    claims = claims_of(text_config(config), origin.config, config)
     return ConfigSubject(
         name=origin.name,
         model_type=config.model_type,

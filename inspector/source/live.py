@@ -132,7 +132,8 @@ def live(model: Any, inputs: Any, name: str | None) -> LiveSubject:
     label = name or str(getattr(model, "__name__", type(model).__name__))
     module = _module(model, label)
     config: Any = getattr(module, "config", None)
-    claims = claims_of(text_config(config), config.to_diff_dict()) if hasattr(config, "to_diff_dict") else Claims()
+    stated = hasattr(config, "to_diff_dict")
+    claims = claims_of(text_config(config), config.to_diff_dict(), config) if stated else Claims()
     model_type = getattr(config, "model_type", None)
     return LiveSubject(label, model_type, "live module", claims, (), None, module, normalised(inputs, module))
 

@@ -99,6 +99,21 @@ def _rope_lists(part: dict[str, Any], old: dict[str, Any]) -> None:
     share = head_width(part) / head_width(old)
     for key, value in part.items():
         part[key] = _resized(key, value, share) if key.startswith(("rope_", "mrope_")) else value
+    _even_turns(part.get("rope_parameters"), head_width(part))
+
+
+def _even_turns(rope: Any, width: float) -> None:
+    """A part of a small head is as even as that of the large one was: elements turn in pairs.
+
+    >>> rope = {"partial_rotary_factor": 0.334}
+    >>> _even_turns(rope, 16); rope
+    {'partial_rotary_factor': 0.375}
+    """
+    for value in rope.values() if isinstance(rope, dict) else ():
+        _even_turns(value, width)
+    share = rope.get("partial_rotary_factor") if isinstance(rope, dict) else None
+    if isinstance(share, (int, float)) and int(width * share) % 2:
+        rope["partial_rotary_factor"] = 2 * round(width * share / 2) / width
 
 
 def _resized(key: str, value: Any, share: float) -> Any:
@@ -205,7 +220,7 @@ def _config(subject: Subject) -> Any:
 
 
 def _subject(subject: Subject, config: Any) -> ConfigSubject:
-    claims = claims_of(text_config(config), {})  # of the small config: the large one's sizes are not the twin's
+    claims = claims_of(text_config(config), {}, config)  # of the small config: the large one's sizes are not the twin's
     return ConfigSubject(subject.name, config.model_type, "a small twin", claims, (), None, config)
 
 

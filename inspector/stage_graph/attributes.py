@@ -175,7 +175,8 @@ def _top_k(graph: StageGraph, stage: Stage) -> Attributes:
 
 def _router_score(graph: StageGraph, stage: Stage) -> Attributes:
     names = [op.name for op in graph.ops(stage) if op.name in ("softmax", "sigmoid", "sqrt", "softplus")]
-    return {"function": " ".join(names) or "sum to one"}
+    scaled = any(op.name == "mul" and len(op.inputs) == 1 for op in graph.ops(stage))
+    return {"function": " ".join(names) or "sum to one", **(_scale(graph, stage) if scaled else {})}
 
 
 def _cache(graph: StageGraph, stage: Stage) -> Attributes:

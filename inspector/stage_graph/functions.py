@@ -85,10 +85,40 @@ def function_of(ops: Sequence[Op]) -> str | None:
     ('relu', 'relu2')
     """
     name = _named(ops)
-    if name is None and any(op.name == "clamp" for op in ops):
-        inner = _named([op._replace(name="identity") if op.name == "clamp" else op for op in ops])
-        name = f"{inner} clamped" if inner else None
-    return name
+    if name is not None:
+        return name
+    for word, inner in (("clamped", _unclamped(ops)), ("softcapped", _uncapped(ops)), ("sparse", _above_cutoff(ops))):
+        if inner and (name := _named(inner)):
+            return f"{name} {word}"
+    return None
+
+
+def _unclamped(ops: Sequence[Op]) -> Sequence[Op]:
+    """The ops with nothing done where the value is clamped."""
+    clamps = any(op.name == "clamp" for op in ops)
+    return [op._replace(name="identity") if op.name == "clamp" else op for op in ops] if clamps else ()
+
+
+def _uncapped(ops: Sequence[Op]) -> Sequence[Op]:
+    """The ops with nothing done where one factor of a product is softcapped, c·tanh(x/c), and the other is not."""
+    for place, (divides, squashes, multiplies) in enumerate(zip(ops, ops[1:], ops[2:], strict=False)):
+        trio = (divides, squashes, multiplies)
+        caps = divides.attribute("other"), multiplies.attribute("other")
+        shared = sum(set(divides.inputs) <= set(op.inputs) for op in ops) > 1
+        if [op.name for op in trio] == ["div", "tanh", "mul"] and caps[0] == caps[1] is not None and shared:
+            idle = [op._replace(name="identity") for op in trio]
+            return [*ops[:place], *idle, *ops[place + 3 :]]
+    return ()
+
+
+def _above_cutoff(ops: Sequence[Op]) -> Sequence[Op]:
+    """What follows where only what lies above a cutoff is kept, one that mean and spread of the values give (Gemma 3n).
+
+    The cutoff is computed of all channels of a token: what is left of the value enters as it is.
+    """
+    names = [op.name for op in ops]
+    last = len(names) - 1 - names[::-1].index("relu") if "relu" in names else 0
+    return ops[last + 1 :] if last and names[last - 1] == "sub" and {"mean", "std"} <= set(names[:last]) else ()
 
 
 def _named(ops: Sequence[Op]) -> str | None:

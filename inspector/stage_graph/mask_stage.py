@@ -7,7 +7,7 @@ __all__ = ["mask_at", "mask_kind", "seen_at"]
 from inspector.records import Concrete, Op
 from inspector.roles.flow import FUSED_ATTENTION
 from inspector.stage_graph.behind import behind
-from inspector.stage_graph.masks import HIDDEN, MaskKind, Span, describe, spans
+from inspector.stage_graph.masks import HIDDEN, MaskKind, Span, describe, first_keys, spans
 from inspector.stage_graph.stages import Stage, StageGraph
 
 
@@ -18,11 +18,19 @@ def mask_kind(graph: StageGraph, stage: Stage) -> MaskKind | None:
 
 
 def mask_at(graph: StageGraph, op: Op) -> MaskKind | None:
-    """The pattern of the mask that enters this op, directly or inside a sum of biases, or that it makes itself."""
+    """The pattern of the mask that enters this op, directly or inside a sum of biases, or that it makes itself.
+
+    Of a mask joined of two, one for the keys of each sequence that is looked at, the pattern of the first.
+    """
     if op.name == FUSED_ATTENTION and op.attribute("is_causal"):
         return MaskKind("causal")
-    found = _contents(graph, op)
-    return describe(*found) if found else None
+    value = _behind(graph, op)
+    if value is None:
+        return None
+    hides = _hides_where_true(graph, op, value)
+    kind = describe(graph.trace.concrete[value], hides)
+    first = _first_part(graph, value) if kind.kind == "other" else None
+    return describe(first, hides) if first is not None else kind
 
 
 def seen_at(graph: StageGraph, op: Op) -> tuple[Span, ...] | None:
@@ -33,11 +41,26 @@ def seen_at(graph: StageGraph, op: Op) -> tuple[Span, ...] | None:
 
 def _contents(graph: StageGraph, op: Op) -> tuple[Concrete, bool] | None:
     """The mask behind an op, and whether it hides where it is true."""
+    value = _behind(graph, op)
+    return None if value is None else (graph.trace.concrete[value], _hides_where_true(graph, op, value))
+
+
+def _behind(graph: StageGraph, op: Op) -> int | None:
     for value in behind(graph, op.inputs, most=24):
         known = graph.trace.concrete.get(value)
         if known is not None and _is_mask(known, graph.trace.scenario.seq):
-            return known, _hides_where_true(graph, op, value)
+            return value
     return None
+
+
+def _first_part(graph: StageGraph, value: int) -> Concrete | None:
+    """The mask of the first keys, where one for others was joined to it."""
+    flow = graph.naming.flow
+    maker = flow.maker(flow.through(value))
+    if maker is None or maker.name != "cat" or len(maker.inputs) != 2:
+        return None
+    width, whole = graph.trace.values[maker.inputs[0]].shape[-1], graph.trace.values[value].shape[-1]
+    return first_keys(graph.trace.concrete[value], width) if width < whole else None
 
 
 def _is_mask(known: Concrete, queries: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["HIDDEN", "MaskKind", "describe", "spans"]
+__all__ = ["HIDDEN", "MaskKind", "describe", "first_keys", "spans"]
 
 from typing import NamedTuple
 
@@ -58,6 +58,28 @@ def spans(mask: Concrete, hides: bool = False) -> list[Span]:
         mask = mask._replace(values=tuple(not value for value in mask.values))
     planes = _planes(mask, *mask.shape[-2:])
     return max(planes, key=lambda spans: sum(last - first + 1 for first, last in spans if last >= first))
+
+
+def first_keys(mask: Concrete, width: int) -> Concrete:
+    """The columns of the first `width` keys.
+
+    >>> first_keys(Concrete((2, 3), "bool", (True, False, True), (1, 1, 4), ""), 2)[2:4]
+    ((True, False, True), (1, 1, 2))
+    """
+    runs: list[tuple[float | int | bool, int]] = []
+    place, keys = 0, mask.shape[-1]
+    for value, count in zip(mask.values, mask.counts, strict=True):
+        left = count
+        while left:
+            step = min(left, keys - place)
+            kept = max(0, min(place + step, width) - place)
+            if kept and runs and runs[-1][0] == value:
+                runs[-1] = (value, runs[-1][1] + kept)
+            elif kept:
+                runs.append((value, kept))
+            place, left = (place + step) % keys, left - step
+    values, counts = zip(*runs, strict=True)
+    return mask._replace(shape=(*mask.shape[:-1], width), values=values, counts=counts)
 
 
 def _planes(mask: Concrete, queries: int, keys: int) -> list[list[Span]]:

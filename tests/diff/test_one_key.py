@@ -18,6 +18,15 @@ def rope(**parameters: Any) -> dict[str, Any]:
     return {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, **parameters}}
 
 
+MIXTURE = {
+    "n_routed_experts": 8, "num_experts": 8, "num_experts_per_tok": 3, "n_group": 4, "topk_group": 2,
+    "first_k_dense_replace": 0, "moe_intermediate_size": 24, "n_shared_experts": 1, "num_shared_experts": 1,
+    "q_lora_rank": 24, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 12, "v_head_dim": 16,
+    "num_key_value_heads": 4,
+}  # fmt: skip
+SCALED = [("deepseek_v3", "routed_scaling_factor"), ("hy_v3", "router_scaling_factor")]
+"""Where the number stands among what sends the tokens, and where it is part of the scores."""
+
 EDITS = [
     Edit("llama", {"num_attention_heads": 8}, {"attention.heads"}),
     Edit("llama", {"num_key_value_heads": 4}, {"attention.kind", "attention.kv_heads"}),
@@ -59,10 +68,11 @@ EDITS = [
     Edit("bert", {"hidden_act": "relu"}, {"mlp.activation"}),
     Edit("bert", {"layer_norm_eps": 1e-5}, {"norm.eps"}),
     Edit("qwen3", {"attention_bias": True}, {"bias.qkv", "bias.o"}),
+    *(Edit(model, MIXTURE | {key: 1.5}, {"moe.scale"}, MIXTURE) for model, key in SCALED),
 ]
 
 
-@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: f"{edit.model}-{next(iter(edit.changes))}")
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: f"{edit.model}-{list(edit.changes)[-1 if edit.base else 0]}")
 def test_exactly_the_expected_rules_fire(compared, edit: Edit):
     """Each once, and what it says of the two sides is not the same thing."""
     found = compared((edit.model, edit.base), (edit.model, edit.changes))

@@ -15,6 +15,12 @@ from inspector.stage_graph.functions import function_of
 from inspector.stage_graph.lanes import Turned, turned
 from inspector.tracing.run import watch
 
+
+def _cutoff(x):
+    """What the largest few lie above, were the values of a token normal."""
+    return x.mean(-1, keepdim=True) + x.std(-1, keepdim=True, unbiased=False) * 1.6
+
+
 SPELLINGS = {
     "gelu": [functional.gelu, lambda x: x * 0.5 * (1.0 + torch.erf(x / 2**0.5))],
     "gelu_tanh": [
@@ -24,6 +30,8 @@ SPELLINGS = {
     ],
     "quick_gelu": [lambda x: x * torch.sigmoid(1.702 * x)],
     "quick_gelu clamped": [lambda x: (c := x.clamp(max=7.0)) * torch.sigmoid(c * 1.702)],
+    "silu softcapped": [lambda x: 4.0 * torch.tanh(x / 4.0) * torch.sigmoid(x)],
+    "gelu_tanh sparse": [lambda x: functional.gelu(functional.relu(x - _cutoff(x)), approximate="tanh")],
     "silu": [functional.silu, lambda x: x * torch.sigmoid(x), lambda x: x / (1 + torch.exp(-x))],
     "relu": [functional.relu, lambda x: x.clamp(min=0)],
     "relu2": [lambda x: functional.relu(x) ** 2, lambda x: torch.square(functional.relu(x))],
@@ -43,7 +51,16 @@ def test_a_function_is_known_however_it_is_spelled(name):
     assert found == [name] * len(found)
 
 
-@pytest.mark.parametrize("other", [lambda x: x * torch.sigmoid(1.5 * x), torch.sin, lambda x: x.clamp(max=3)])
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda x: x * torch.sigmoid(1.5 * x),
+        torch.sin,
+        lambda x: x.clamp(max=3),
+        lambda x: 4.0 * torch.tanh(x / 5.0) * torch.sigmoid(x),
+        lambda x: functional.gelu(functional.relu(x - x.mean(-1, keepdim=True))),
+    ],
+)
 def test_what_is_no_known_function_is_not_called_one(other):
     assert function_of(trace(other, x=torch.randn(2, 3)).ops) in (None, "linear clamped")
 

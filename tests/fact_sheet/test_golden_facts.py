@@ -60,19 +60,22 @@ def test_bytes_are_of_the_format_that_ran(facts_of):
 def test_falcon_stores_every_head(facts_of):
     """Published is 8 key/value heads of 64 in 80 layers; transformers repeats them to 232 before it stores them."""
     sheet = facts_of("preset:falcon-180b")
-    (conflict,) = sheet.conflicts
+    (conflict,) = sheet.explained
 
+    assert not sheet.conflicts
+    assert "before they are kept" in conflict.explained
     assert (sheet.get("attention.kind"), sheet.get("attention.kv_heads")) == ("gqa", 8)
     assert conflict.id == "cache.bytes_per_token"
     assert (conflict.value, conflict.claim[1]) == (2 * 80 * 232 * 64 * 2, 2 * 80 * 8 * 64 * 2)
 
 
 @pytest.mark.slow
-def test_gpt_oss_is_what_its_config_does_not_say(facts_of):
-    """Its config says silu; what runs is x·sigmoid(1.702·x), clamped. Its frequencies are those of yarn, as claimed."""
+def test_gpt_oss_is_what_its_config_says_in_several_keys(facts_of):
+    """One key says silu; with the gate's two numbers it is x·sigmoid(1.702·x), clamped. Its frequencies are yarn's."""
     sheet = facts_of("preset:gpt-oss-20b")
 
-    assert [(fact.id, fact.value) for fact in sheet.conflicts] == [("mlp.activation", "quick_gelu clamped")]
+    assert not sheet.conflicts
+    assert sheet.get("mlp.activation") == "quick_gelu clamped"
     assert sheet.get("position.rope.scaling") == ("yarn", ("factor", 32.0), ("attention_factor", 1.3465735902799727))
     assert (sheet.get("moe.experts"), sheet.get("moe.active"), sheet.get("moe.router")) == (32, 4, "topk-then-softmax")
     assert (sheet.get("attention.sinks"), sheet.get("bias.mlp")) == (True, True)

@@ -121,6 +121,16 @@ def test_scaling_is_read_off_the_frequencies(facts_of, scaling, seen):
     assert not sheet.conflicts
 
 
+def test_a_scaling_that_leaves_no_pair_but_the_first_hides_no_base(facts_of):
+    """Of four pairs a long yarn slows three: a base of its own would fit them too, and the claimed one is as good."""
+    rope = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 2048.0, "original_max_position_embeddings": 512}
+    sheet = facts_of("llama", rope_parameters=rope | {"attention_factor": 1.0}, head_dim=8)
+
+    assert sheet.get("position.rope.theta") == 1e4
+    assert sheet.get("position.rope.scaling") == ("yarn", ("factor", 2048.0))
+    assert not sheet.conflicts
+
+
 def test_embedding_scale_has_its_formula(facts_of):
     (fact,) = [fact for fact in facts_of("gemma2").facts if fact.id == "embedding.scale"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +16,7 @@ from inspector.api.schemas import schema
 from inspector.cli import cli
 from inspector.errors import UsageError
 from inspector.fact_sheet.verdicts import with_probes
+from inspector.messages import messages
 from inspector.records import Scenario
 
 LONG = Scenario(seq=24)
@@ -62,6 +64,41 @@ def test_without_a_conflict_nothing_is_said_of_one(facts_of):
 
     assert "CONFLICT" not in printed
     assert "0 conflicts" in printed
+
+
+@pytest.fixture
+def explained(result) -> Facts:
+    """The same where it is known why the window is not there."""
+    facts = [replace(fact, explained="nothing reads it") if fact.conflict else fact for fact in result.rows]
+    return Facts(replace(result.sheet, facts=tuple(facts)))
+
+
+def test_what_is_explained_is_told_with_its_reason_and_is_no_conflict(explained):
+    printed = explained.to_text()
+
+    assert "attention.window is none, but config sliding_window says 8: nothing reads it" in printed
+    assert "0 conflicts" in printed
+    assert "1 difference explained" in printed
+    assert "CONFLICT" not in printed
+    assert "explained: 8" in printed
+
+
+def test_json_counts_what_is_explained_apart(explained):
+    document = json.loads(explained.to_json())
+    Draft202012Validator(schema("facts")).validate(document)
+    (row,) = [row for row in document["rows"] if row["explained"]]
+
+    assert (document["summary"]["conflicts"], document["summary"]["explained"]) == (0, 1)
+    assert (row["id"], row["agrees"], row["conflict"]) == ("attention.window", False, False)
+    assert [fact.id for fact in explained.explained] == ["attention.window"]
+
+
+def test_a_reason_is_told_in_the_language_that_is_asked_for(explained):
+    known = messages("en")["explained"]["window_not_read"]
+    (fact,) = explained.explained
+    sheet = replace(explained.sheet, facts=(replace(fact, explained=known),))
+
+    assert messages("zh")["explained"]["window_not_read"] in Facts(sheet).to_text(lang="zh")
 
 
 def test_a_disagreement_with_an_experiment_is_said(facts_of):

@@ -131,6 +131,18 @@ class Compressed(Attend):
         return self.o(self.merge(scores.softmax(-1) @ values))
 
 
+class Grouped(Attend):
+    """The heads' output in two groups, each with a matrix of its own, and what they give in one projection."""
+
+    def __init__(self):
+        super().__init__(groups=nn.Parameter(torch.randn(2, WIDTH // 2, 20) * 0.2))
+        self.o = nn.Linear(40, WIDTH, bias=False)
+
+    def merge(self, y):
+        parts = super().merge(y).view(-1, 2, WIDTH // 2).transpose(0, 1)
+        return torch.bmm(parts, self.groups).transpose(0, 1).reshape(y.shape[0], y.shape[2], 40)
+
+
 @pytest.mark.parametrize(
     ("sublayer", "weights", "calls"),
     [
@@ -151,6 +163,7 @@ class Compressed(Attend):
         (Convolved, {"conv.weight": "attention.conv"}, {("attention.conv", "add")}),
         (UnitKeys, {}, {("attention.q_norm", "norm"), ("attention.k_norm", "norm")}),
         (Compressed, {}, {("attention.compress", "softmax"), ("attention.compress", "sum")}),
+        (Grouped, {"groups": "attention.o_proj"}, {("attention.o_proj", "bmm")}),
     ],
 )
 def test_each_part_is_named_and_the_rest_is_as_ever(sublayer, weights, calls):

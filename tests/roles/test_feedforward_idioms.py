@@ -38,6 +38,30 @@ class Fitted(Clamped):
         return self.fit(super().forward(x))
 
 
+class Updated(nn.Module):
+    """Gate and up in one projection, to which two narrow ones add (LoRA)."""
+
+    def __init__(self):
+        super().__init__()
+        self.both, self.down = nn.Linear(WIDTH, 192), nn.Linear(96, WIDTH)
+        self.narrow, self.wide = nn.Linear(WIDTH, 8), nn.Linear(8, 192)
+
+    def forward(self, x):
+        gate, up = (self.both(x) + self.wide(self.narrow(x))).chunk(2, dim=-1)
+        return self.down(functional.silu(gate) * up)
+
+
+class Narrow(nn.Module):
+    """Two projections with nothing between, beside the sublayers."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right = nn.Linear(WIDTH, 8), nn.Linear(8, WIDTH)
+
+    def forward(self, x):
+        return self.right(self.left(x))
+
+
 class Experts(nn.Module):
     """Each token's best experts, all weights in one; `route` says how they are chosen."""
 
@@ -101,6 +125,17 @@ MOE = {"router.weight": "moe.router", "up": "moe.expert_up", "down": "moe.expert
             {"up.weight": "mlp.up_proj", "down.weight": "mlp.down_proj", "fit.weight": "block.projection"},
             {("mlp.multiply", "mul")},
         ),
+        (
+            Updated,
+            {
+                "both.weight": "mlp.up_gate_proj",
+                "down.weight": "mlp.down_proj",
+                "narrow.weight": "block.adapter",
+                "wide.weight": "block.adapter",
+            },
+            {("mlp.activation", "silu"), ("mlp.multiply", "mul")},
+        ),
+        (Narrow, {"left.weight": "block.adapter", "right.weight": "block.adapter"}, set()),
         (Experts, MOE, {("moe.top_k", "topk"), ("moe.combine", "mul"), ("moe.expert_activation", "gelu")}),
         (Greatest, MOE, {("moe.top_k", "max")}),
         (Deep, {**MOE, "first.weight": "moe.router"}, {("moe.router", "gelu")}),
@@ -208,6 +243,46 @@ class Last(nn.Module):
 class Mean(nn.Module):
     def forward(self, x, tokens):
         return x.sum(1)
+
+
+class Boxes(nn.Module):
+    """Where a word stands on its page: two sides of its box by one table, and its width by another."""
+
+    def __init__(self):
+        super().__init__()
+        self.side, self.wide = nn.Embedding(1000, WIDTH), nn.Embedding(1000, WIDTH)
+
+    def forward(self, x, tokens):
+        box = torch.stack([tokens, tokens * 2], dim=-1)
+        one, two = box[:, :, 0], box[:, :, 1]
+        return x + self.side(one) + self.side(two) + self.wide(two - one)
+
+
+class Prompted(nn.Module):
+    """Prompts that are counted stand before the words, and are rows of the same table; kinds of token are marked."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.kind = nn.Embedding(VOCABULARY + 8, WIDTH), nn.Embedding(3, WIDTH)
+
+    def forward(self, x, tokens):
+        prompts = torch.arange(VOCABULARY, VOCABULARY + 8).repeat(tokens.shape[0], 1)
+        kinds = torch.cat([torch.zeros_like(prompts), (tokens > 5).long()], dim=1)
+        return self.words(torch.cat([prompts, tokens], dim=1)) + self.kind(kinds)
+
+
+def test_places_on_a_page_are_no_words():
+    found = name(Model(Attend, before=Boxes()))
+
+    assert {found.weights[f"before.{table}.weight"] for table in ("side", "wide")} == {"embedding.position"}
+    assert found.weights["table.weight"] == "embedding.token"
+
+
+def test_prompts_before_the_words_make_no_positions_of_them():
+    found = name(Model(Attend, before=Prompted()))
+
+    assert found.weights["before.words.weight"] == "embedding.token"
+    assert found.weights["before.kind.weight"] == "embedding.segment"
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
 from transformers import AutoConfig
 
+from inspector.messages import messages
 from inspector.records import Claims
 from inspector.source.claims import claims_of, window
 from inspector.source.resolve import resolve
@@ -54,6 +57,27 @@ def test_gpt2_keys_are_read_under_their_own_names() -> None:
         ("lfm2", {"intermediate_size": 96, "block_multiple_of": 32}, "mlp.width", 64),
         ("recurrent_gemma", {"intermediate_size": 96}, "mlp.width", 48),
         ("longcat_flash", {"n_routed_experts": 8, "zero_expert_num": 3}, "moe.experts", 11),
+        ("gpt_oss", {}, "mlp.activation", "quick_gelu clamped"),
+        ("gpt_oss", {"swiglu_alpha": 1.5}, "mlp.activation", "silu"),
+        ("inkling2_text", {}, "mlp.activation", "silu softcapped"),
+        (
+            "gemma3n_text",
+            {"num_hidden_layers": 2, "activation_sparsity_pattern": [0.9, 0.0]},
+            "mlp.activation",
+            ("gelu_tanh sparse", "gelu_tanh"),
+        ),
+        ("zamba2", {}, "position.kind", "none"),
+        ("zamba2", {"use_mem_rope": True}, "position.kind", "rope"),
+        ("cpmant", {"vocab_size": 99, "prompt_types": 2, "prompt_length": 3}, "model.vocabulary", 105),
+        ("csm", {}, "embedding.tied", False),
+        ("blt", {"num_hidden_layers": 2}, "model.layers", 14 + 1 + 1 + 25 + 9),
+        ("fastspeech2_conformer", {}, "model.layers", 8),
+        ("mimo_v2_flash", {"num_hidden_layers": 2, "num_key_value_heads": 4}, "attention.kv_heads", (4, 8)),
+        ("mimo_v2_flash", {"num_hidden_layers": 2, "num_key_value_heads": 32}, "attention.kind", ("gqa", "mha")),
+        ("deepseek_v3", {}, "moe.scale", 2.5),
+        ("hy_v3", {}, "moe.scale", 2.826),
+        ("laguna", {}, "moe.scale", 1.0),
+        ("mixtral", {}, "moe.scale", None),
         ("bart", {}, "attention.cross", None),
         ("granitemoehybrid", {}, "position.kind", None),
         ("granitemoehybrid", {"position_embedding_type": "rope"}, "position.kind", "rope"),
@@ -98,3 +122,27 @@ def test_unknown_keys_are_listed() -> None:
 )
 def test_window_is_the_one_in_use(model_type: str, keys: dict[str, Any], size: int | None) -> None:
     assert size == window(AutoConfig.for_model(model_type, **keys))
+
+
+def test_the_outermost_config_says_whether_tables_are_tied() -> None:
+    """A part that reads text may say otherwise: what it says is not asked."""
+    whole = AutoConfig.for_model("moss_transcribe_diarize")
+    text = whole.get_text_config(decoder=True)
+    text.tie_word_embeddings = False
+
+    assert claims_of(text, {}, whole).get("embedding.tied") is True
+    assert claims_of(text, {}).get("embedding.tied") is False
+
+
+def test_every_explanation_is_a_sentence_in_both_languages() -> None:
+    table = tomllib.loads(Path(claims_of.__code__.co_filename).with_suffix(".toml").read_text("utf-8"))
+    used = {row["why"] for row in table["explained"]}
+
+    assert used == messages("en")["explained"].keys() == messages("zh")["explained"].keys()
+
+
+def test_what_execution_shows_instead_is_worked_out() -> None:
+    claimed = claims("mllama_text_model", num_hidden_layers=10, cross_attention_layers=[3, 8])
+
+    assert [(fact, value) for fact, value, _ in claimed.explained] == [("model.layers", 8)]
+    assert claims("llama").explained == ()

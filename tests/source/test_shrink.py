@@ -45,6 +45,14 @@ def test_what_nobody_knows_fits_what_is_known():
     assert tower == {"hidden_size": 64, "feeds_into": 64, "knob": 56, "patch_size": 224}
 
 
+def test_a_part_of_a_small_head_is_as_even_as_of_the_large_one():
+    """64 of 192 elements turn: of 16 they are 6, and no 5."""
+    config = twin("mimo_v2_flash")
+    parts = {int(config.head_dim * rope["partial_rotary_factor"]) for rope in config.rope_parameters.values()}
+
+    assert parts == {6}
+
+
 def test_every_kind_of_layer_is_kept():
     kinds = ["sliding_attention"] * 5 + ["full_attention"]
     config = twin("gemma3_text", num_hidden_layers=18, layer_types=kinds * 3)

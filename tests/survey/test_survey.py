@@ -177,6 +177,25 @@ def test_each_figure_that_is_worse_is_told(change, field):
     assert worse([GOOD], before) == ([], 1)
 
 
+def test_another_conflict_is_worse_and_an_explained_one_is_none():
+    before = {"gpt2": {"traced": True, "conflicts": ["norm.eps"]}}
+
+    assert worse([replace(GOOD, conflicts=("norm.eps", "norm.kind"))], before)[0] == [Worse("gpt2", "conflicts", 1, 2)]
+    assert worse([replace(GOOD, conflicts=("norm.kind",), explained=("norm.eps",))], before)[0] == []
+
+
+def test_conflicts_and_what_is_explained_are_counted_apart():
+    rows = (
+        replace(GOOD, conflicts=("norm.kind",)),
+        replace(GOOD, model_type="t5", explained=("norm.eps", "mlp.width")),
+    )
+    found = Coverage(rows)
+
+    assert found.envelope()["summary"] | {"conflicts": 1, "explained": 2} == found.envelope()["summary"]
+    assert "1 in conflict, 2 different for a known reason" in found.to_text()
+    assert found.records()[1]["explained"] == "norm.eps mlp.width"
+
+
 def test_better_other_and_unmeasured_figures_are_not_worse():
     before = {"gpt2": {"traced": True, "unknown": 3, "label_exam": 100.0, "stages_verified": 90.0}}
 

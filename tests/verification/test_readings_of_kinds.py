@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
 
 import inspector
+from inspector.records import Scenario
 from inspector.reference.projections import convolve
 from inspector.reference.steps import Source, Step
+from inspector.source import resolve, subject_of
+from inspector.source.tiny import twin_of
+from inspector.tracing.run import model_info
 from inspector.verification.arithmetic import Case, arithmetic_of
 from inspector.verification.bounds import bounds_of
 from inspector.verification.numbers import compared
 from inspector.verification.readings import claimed_from
-from inspector.verification.verify import verify
+from inspector.verification.verify import Running, verify
 
 GROUPS = {
     "n_routed_experts": 8, "num_experts_per_tok": 3, "n_group": 4, "topk_group": 2, "first_k_dense_replace": 0,
@@ -91,6 +97,39 @@ def test_experts_of_other_groups(ready, monkeypatch, wrong):
     monkeypatch.setattr(torch.Tensor, "expand", expand)
 
     assert failing(read(run)) == (["layer 0 moe.dispatch", "layer 1 moe.dispatch"] if wrong else [])
+
+
+@pytest.fixture(scope="module")
+def small() -> Callable[[str], Running]:
+    """The twin of a type, ready to be verified."""
+
+    def make(model_type: str) -> Running:
+        twin, module = twin_of(subject_of(resolve(f"model_type:{model_type}")), Scenario())
+        scenario, _ = twin.settle(Scenario(3, 31, device="cpu", dtype="float32", weights="random"))
+        info = model_info(twin, module)
+        return Running(module, lambda: twin.inputs(module, scenario), scenario, info, twin.claims)
+
+    return make
+
+
+SCALED = [("deepseek_v3", "moe.dispatch"), ("axk2", "moe.router_score"), ("deepseek_v2", "moe.router_score"),
+          ("minimax_m3_vl_text", "moe.combine")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model_type", "path"), SCALED)
+def test_what_the_routed_answers_are_multiplied_by_is_claimed(small, model_type, path):
+    """Of one number more than is claimed, the stage that multiplies by it is told, and no other."""
+    run = small(model_type)
+    assert failing(read(run)) == []
+
+    claimed = run.claims.get("moe.scale")
+    for one in run.module.modules():
+        if hasattr(one, "routed_scaling_factor"):
+            one.routed_scaling_factor = claimed + 1
+    wrong = [row for row in read(run).rows if row.verdict == "fail"]
+
+    assert {row.path for row in wrong} == {path}
+    assert {one.claimed for row in wrong for one in row.attributes if one.name == "factor"} == {claimed}
 
 
 # norms

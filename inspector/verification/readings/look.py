@@ -97,6 +97,13 @@ class Look:
             return Said(claim, claimed=True)
         return self.usual(executed, convention)
 
+    def claim(self, fact: str, layer: int | None) -> Plain:
+        """What is claimed; where a config lists a value for each layer, the one of this layer."""
+        claim = self.facts.get(fact)
+        if isinstance(claim, tuple) and layer is not None and len(claim) == self.graph.layers:
+            return claim[layer]
+        return claim
+
     def usual(self, executed: Plain, convention: Plain) -> Said:
         """A convention that is written down counts as a claim where execution agrees with it."""
         return Said(executed, claimed=convention is not None and alike(executed, convention))

@@ -16,7 +16,7 @@ from inspector.reference.layout import pieces
 from inspector.reference.projections import split_gate_up
 from inspector.stage_graph.stages import Stage
 from inspector.verification.readings.heads import split_heads
-from inspector.verification.readings.look import Draft, Inner, Look, Reading, Said, draft
+from inspector.verification.readings.look import Draft, Flowing, Inner, Leaf, Look, Reading, Said, draft
 from inspector.verification.readings.moving import handed_on, moves
 from inspector.verification.readings.shapes import shaped
 
@@ -33,9 +33,12 @@ def router_score(look: Look, stage: Stage) -> Reading:
     if names == ["sigmoid"]:
         return [draft(activate, x=x, kind=Said("sigmoid", claimed=_says(look, "sigmoid")))]
     if names[:1] == ["sum"] and set(names) <= {"sum", "div", "add", "mul"}:
-        numbers = {name: _number(look, stage, name) for name in ("add", "mul")}
-        eps, factor = (None if number is None else Said(number, claimed=False) for number in numbers.values())
+        added, times = (_number(look, stage, name) for name in ("add", "mul"))
+        eps = None if added is None else Said(added, claimed=False)
+        factor = None if times is None else look.said("moe.scale", times, 1.0)
         return [draft(experts.shares, weights_NA=x, eps=eps, factor=factor)]
+    if names == ["mul"] and (times := _number(look, stage, "mul")) is not None:
+        return [draft(scaled, scores_BHST=x, factor=look.said("moe.scale", times, 1.0))]
     return f"scores made by {' '.join(names)}"
 
 
@@ -286,13 +289,15 @@ def _cut(look: Look, stage: Stage, whole: Inner, names: list[str], width: int) -
 
 
 def combine(look: Look, stage: Stage) -> Reading:
-    """The answers weighed and added up, and the shared expert's beside them."""
+    """The answers weighed and added up, those of all times a number, and the shared expert's beside them."""
     names = [op.name for op in look.live(stage)]
     inputs = [value for value in stage.inputs if 0 not in look.shape(value)]
     back = [value for value in inputs if look.values[value].dtype.startswith("int")]
     inputs = [value for value in inputs if value not in back]
     plain = [name for name in names if name != "getitem"]
-    if plain not in (["mul", "sum"], ["mul", "sum", "add"]) or len(inputs) != len(plain) or len(back) > 1:
+    factor = _number(look, stage, "mul") if plain[2:3] == ["mul"] else None
+    rest = plain if factor is None else [*plain[:2], *plain[3:]]
+    if rest not in (["mul", "sum"], ["mul", "sum", "add"]) or len(inputs) != len(rest) or len(back) > 1:
         return f"answers that are combined by {' '.join(names)}"
     weighed = next(op for op in look.live(stage) if op.name == "mul")
     sides = [side for value in weighed.inputs if (side := look.border(stage, value)) is not None]
@@ -306,7 +311,17 @@ def combine(look: Look, stage: Stage) -> Reading:
     drafts, read = shaped(look, answers, (rows, width))
     more = None if shared is None else look.read(shared)
     active = look.said("moe.active", rows // tokens)
-    tensors = {"answers_MD": read, "weights_M": look.read(weights), "shared_ND": more}
+    tensors = {"answers_MD": read, "weights_M": look.read(weights), "shared_ND": more if factor is None else None}
     if back:
-        return [*drafts, draft(experts.combine_sorted, **tensors, back_M=look.read(back[0]), active=active)]
-    return [*drafts, draft(experts.combine, **tensors, active=active)]
+        drafts.append(draft(experts.combine_sorted, **tensors, back_M=look.read(back[0]), active=active))
+    else:
+        drafts.append(draft(experts.combine, **tensors, active=active))
+    return drafts if factor is None else [*drafts, *_scaled(look, Inner(len(drafts) - 1), factor, more)]
+
+
+def _scaled(look: Look, answers: Inner, factor: float, shared: Flowing | Leaf | None) -> list[Draft]:
+    """The sum times a number, and what is added to it only then."""
+    drafts = [draft(scaled, scores_BHST=answers, factor=look.said("moe.scale", factor, 1.0))]
+    if shared is not None:
+        drafts.append(draft(add, residual=Inner(answers.place + 1), x=shared))
+    return drafts

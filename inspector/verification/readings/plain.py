@@ -27,7 +27,7 @@ def activation(look: Look, stage: Stage) -> Reading:
     if len(acts) != 1 or stage.parameters:
         return "a non-linearity with weights or of several values"
     executed = look.number(stage, "function")
-    claim = look.facts.get("mlp.activation") if stage.path in _BY_CONFIG else None
+    claim = look.claim("mlp.activation", stage.layer) if stage.path in _BY_CONFIG else None
     name = known_as(claim) if isinstance(claim, str) else None
     ran = known_as(executed) if isinstance(executed, str) else None
     if ran is None or ran == "linear":
