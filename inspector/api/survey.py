@@ -171,7 +171,8 @@ class _Store:
     def get(self, name: str) -> Row | None:
         try:
             found = json.loads(zlib.decompress(self._path(name).read_bytes(), wbits=_GZIP))
-            return Row(**{**found, **{name: tuple(found[name]) for name in ("conflicts", "explained")}})
+            lists = {name: tuple(found[name]) for name in ("conflicts", "explained", "label_mismatches")}
+            return Row(**{**found, **lists})
         except (OSError, ValueError, TypeError, KeyError, zlib.error):  # absent, torn, foreign: it is found out again
             return None
 
