@@ -95,8 +95,7 @@ def shapes(  # type: ignore[misc]  # the options are named here, once
     """
     kinds = _kinds(attention)
     if explain:
-        _require_one_run(kinds)
-        _alone("explain", {"ops": ops})
+        _require_explainable(kinds, ops=ops)
     writes = generate is not None
     asked = scenario(
         batch=batch,
@@ -150,9 +149,10 @@ def _alone(name: str, others: dict[str, Any]) -> None:
         raise UsageError(f"--{name} does not go with {', '.join(foreign)}", hint=f"leave {' and '.join(foreign)} away")
 
 
-def _require_one_run(kinds: Sequence[str]) -> None:
+def _require_explainable(kinds: Sequence[str], *, ops: bool) -> None:
     if len(kinds) > 1:
         raise UsageError("one run is explained at a time", hint=f"use --attention {kinds[0]} or --attention {kinds[1]}")
+    _alone("explain", {"ops": ops})
 
 
 def _kinds(attention: str | Sequence[str]) -> list[str]:
