@@ -94,10 +94,8 @@ def shapes(  # type: ignore[misc]  # the options are named here, once
     progress: told, in a few words, what takes long.
     """
     kinds = _kinds(attention)
-    if explain and len(kinds) > 1:
-        raise UsageError("one run is explained at a time", hint=f"use --attention {kinds[0]} or --attention {kinds[1]}")
     if explain:
-        _alone("explain", {"ops": ops})
+        _require_explainable(kinds, ops=ops)
     writes = generate is not None
     asked = scenario(
         batch=batch,
@@ -149,6 +147,12 @@ def _alone(name: str, others: dict[str, Any]) -> None:
     foreign = [f"--{other}" for other, value in others.items() if value]
     if foreign:
         raise UsageError(f"--{name} does not go with {', '.join(foreign)}", hint=f"leave {' and '.join(foreign)} away")
+
+
+def _require_explainable(kinds: Sequence[str], *, ops: bool) -> None:
+    if len(kinds) > 1:
+        raise UsageError("one run is explained at a time", hint=f"use --attention {kinds[0]} or --attention {kinds[1]}")
+    _alone("explain", {"ops": ops})
 
 
 def _kinds(attention: str | Sequence[str]) -> list[str]:
