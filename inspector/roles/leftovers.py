@@ -50,12 +50,18 @@ def _name_dead_ends(context: Context) -> None:
 
 
 def _name_on_stream(context: Context) -> None:
-    """What is done to the stream between sublayers: learned scales and shifts, and another number of tokens."""
+    """What is done to the stream between sublayers: learned scales and shifts, and another number of tokens.
+
+    At the end of something that no rule knows they are part of that, and as unknown.
+    """
     flow, parts = context.flow, context.parts
     for index in parts.open():
         op = flow.ops[index]
         acts = flow.act_inputs(op)
         if not flow.live[index] or len(acts) != 1 or not flow.values[op.outputs[0]].dtype.startswith(_NUMBERS):
+            continue
+        maker = flow.maker(flow.through(acts[0], ("plumb", "view")))
+        if maker is not None and flow.kind[maker.id] not in _MOVING and not parts.taken(maker.id):
             continue
         learned = [value for value in op.inputs if value not in acts and flow.taint[value] & PAR]
         if op.name in _ARITHMETIC and learned:

@@ -169,9 +169,17 @@ def _complex_table(case: Case) -> Tensor:
 def _softmax(case: Case) -> Tensor:
     one, scores = case.arithmetic, case.first
     behind = scores.amax(-1, keepdim=True) - scores
-    taken_off = one.u * behind if case.composite else 0.0  # the row's maximum, in an op of its own
+    taken_off = _taken_off(case.expected[0], behind, one.u) if case.composite else 0.0
     share = ((behind + 6) * one.a).add_(one.gamma(scores.shape[-1]) + one.u) + taken_off
     return torch.where(behind < _LOST, case.expected[0] * share + one.tiny, case.expected[0] + _NOTHING)
+
+
+def _taken_off(p: Tensor, behind: Tensor, u: float) -> Tensor:
+    """What rounding moves a probability by where the row's maximum is taken off in an op of its own.
+
+    Each difference is rounded, and with it the sum that all are divided by.
+    """
+    return u * (behind + (p * behind).nan_to_num(0.0).sum(-1, keepdim=True))
 
 
 _LOST = 110.0
