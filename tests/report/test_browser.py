@@ -42,7 +42,8 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def pages(reported: Callable[..., Report], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Language -> the page of a report in it."""
-    folder, made = tmp_path_factory.mktemp("page"), reported("bert", "gpt2", "llama")
+    folder = tmp_path_factory.mktemp("page")
+    made = reported("preset:bert-base-uncased", "preset:gpt2", "preset:llama-3-8b")
     paths = {lang: folder / f"{lang}.html" for lang in ("en", "zh")}
     for lang, path in paths.items():
         path.write_text(made.to_html(lang=lang), "utf-8")
@@ -93,6 +94,18 @@ def test_it_opens_and_fits(
 
     assert light == (scheme == "light")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+OUTSIDE = """[...document.querySelectorAll('.box .shape')].filter(shape => {
+  const range = document.createRange(); range.selectNodeContents(shape);
+  const text = range.getBoundingClientRect(), box = shape.closest('.box').getBoundingClientRect();
+  return text.right > box.right || text.left < box.left;
+}).map(shape => shape.textContent)"""
+
+
+@pytest.mark.parametrize("width", [1000, 1280])
+def test_shapes_stay_in_their_boxes(width: int, opened: Callable[..., Any]) -> None:
+    assert opened(viewport={"width": width, "height": 900}).evaluate(OUTSIDE) == []
 
 
 def test_a_hostile_page_runs_nothing(hostile: Report, opened: Callable[..., Any], tmp_path: Path) -> None:
