@@ -41,7 +41,7 @@ of attention. It is thrown in the config of a small copy, which keeps the other'
 
 {counts}
 
-Made with {tool}.
+Made with {tool}. {left}
 Each copy runs on the CPU in one thread, batch 2, 31 tokens, eager attention, in these readings until one of them shows
 something: {readings}.
 `python tests/survey/flags.py -o FILE` throws them, `python tests/survey/flags_page.py FILE -o reports/measured` writes
@@ -82,7 +82,14 @@ def head(found: dict[str, Any]) -> str:
         counts="\n".join(f"* {summary[result]:,} {result}: {_MEANINGS[result]}" for result in RESULTS),
         tool=", ".join(f"{name} {version}" for name, version in found["tool"].items() if name != "python"),
         readings="; ".join(_READINGS[reading.name] for reading in flags.READINGS),
+        left=_left(found),
     )
+
+
+def _left(found: dict[str, Any]) -> str:
+    """How many types run and have not been asked."""
+    left = set(flags.traced()) - {line["type"] for line in found["rows"]}
+    return f"{len(left)} more types run and were not reached." if left else "All types that run are here."
 
 
 def _types(found: dict[str, Any]) -> Iterator[str]:
