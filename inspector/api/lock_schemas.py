@@ -52,7 +52,7 @@ def _lock(whole: Schema, node: Schema, edge: Schema, model: Schema) -> Schema:
         "axes": array(_without(of_whole["axes"]["items"], "name")),
         "blocks": of_whole["blocks"],
         "outputs": of_whole["outputs"],
-        "facts": array(_without(facts, "nodes", "claim", "agrees")),
+        "facts": array(_without(facts, "nodes", "claim", "agrees", "explained")),
     }
     return document(
         "inspector/lock/1",

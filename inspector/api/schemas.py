@@ -180,7 +180,12 @@ _FOUND = {
     "agrees": said(_VERDICT, "whether execution and claim agree"),
 }
 
-_GRAPH_FACT = record({**_FOUND, "nodes": said(array(TEXT), "ids of the nodes that show it")})
+_EXPLAINED = said(TEXT, "why it is not as claimed, where that is known")
+
+_GRAPH_FACT = record(
+    {**_FOUND, "nodes": said(array(TEXT), "ids of the nodes that show it"), "explained": _EXPLAINED},
+    later=["explained"],
+)
 
 _WHOLE = record(
     {
@@ -201,8 +206,15 @@ _WHOLE = record(
             array(record({"name": TEXT, "node": TEXT, "output": COUNT, "layers": TEXT})), "what the model returns"
         ),
         "claims": record(
-            {"facts": array(record({"id": TEXT, "value": {}, "where": TEXT})), "unread": array(TEXT)},
+            {
+                "facts": array(record({"id": TEXT, "value": {}, "where": TEXT})),
+                "unread": array(TEXT),
+                "explained": said(
+                    array(record({"id": TEXT, "value": {}, "why": TEXT})), "what is known to run otherwise, and why"
+                ),
+            },
             "what the model says of itself",
+            later=["explained"],
         ),
         "facts": said(
             {
@@ -237,7 +249,7 @@ _FACT = record(
         ),
         "probed": said(_VERDICT, "whether graph and experiments agree"),
         "conflict": said({"type": "boolean"}, "not as claimed for no known reason, or not as an experiment says"),
-        "explained": said(TEXT, "why it is not as claimed, where that is known"),
+        "explained": _EXPLAINED,
     }
 )
 

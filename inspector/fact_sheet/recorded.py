@@ -36,7 +36,8 @@ def graph_facts(scene: Scene, nodes: Mapping[int, str] | None = None) -> tuple[G
 def _kept(fact: Fact, nodes: Mapping[int, str]) -> GraphFact:
     shown = tuple(dict.fromkeys(nodes[op] for op in fact.evidence.ops if op in nodes))
     ((_, value),) = exact([("value", fact.value)])
-    return GraphFact(fact.id, value, fact.unit, fact.layers, shown, fact.formula, fact.claim, fact.agrees)
+    held = (fact.claim, fact.agrees, fact.explained)
+    return GraphFact(fact.id, value, fact.unit, fact.layers, shown, fact.formula, *held)
 
 
 def _nodes(scene: Scene, record: GraphRecord) -> dict[int, str]:

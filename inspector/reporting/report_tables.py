@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from inspector.comparison.judge import Finding
 from inspector.comparison.rules import SEVERITIES
 from inspector.comparison.wording import said
-from inspector.messages import say
+from inspector.messages import again, say
 from inspector.render.document import Cell, Column, Group, Line, Span, Table, cell, line
 from inspector.reporting import words
 from inspector.reporting.fact_view import text as fact_text
@@ -63,7 +63,8 @@ def _claimed(fact: GraphFact) -> str:
     if fact.agrees is not False or fact.claim is None:
         return ""
     where, value = fact.claim
-    return say("facts.but", where=where, value=said(value))
+    reason = say("joint.meant", meaning=again(fact.explained, "explained")) if fact.explained else ""
+    return say("facts.but", where=where, value=said(value)) + reason
 
 
 def _about(layers: str) -> str:

@@ -139,7 +139,8 @@ class GraphOutput(NamedTuple):
 class GraphFact(NamedTuple):
     """A fact that was found of the model, as it is kept with the graph.
 
-    id, value, unit, layers, formula, claim, agrees: as of a fact of the fact sheet. nodes: ids of those that show it.
+    id, value, unit, layers, formula, claim, agrees, explained: as of a fact of the fact sheet. nodes: ids of those that
+    show it.
     """
 
     id: str
@@ -150,6 +151,7 @@ class GraphFact(NamedTuple):
     formula: str = ""
     claim: tuple[str, Plain] | None = None
     agrees: bool | None = None
+    explained: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,19 @@ def test_decoding_unfolded_and_hostile_graphs_too(record_for: Any, hostile: Grap
 
         assert load_graph(document) == record
         Draft202012Validator(schema("graph")).validate(document)
+
+
+def test_why_a_fact_is_not_as_claimed_is_kept(record_for: Any) -> None:
+    """Where nothing is to be explained, nothing is written of it."""
+    plain = record_for("llama")
+    fact = plain.facts[0]._replace(claim=("config", 3), agrees=False, explained="a reason")
+    claims = replace(plain.claims, explained=((fact.id, fact.value, "a reason"),))
+    record = replace(plain, facts=(fact, *plain.facts[1:]), claims=claims)
+    document = json.loads(Graph(record).to_json())
+
+    assert load_graph(document) == record
+    Draft202012Validator(schema("graph")).validate(document)
+    assert "explained" not in Graph(plain).to_json()
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -19,6 +20,7 @@ from inspector.api.schemas import schema
 from inspector.errors import UsageError
 from inspector.render.html import _ASSETS
 from inspector.reporting.report_files import drawings, in_markdown
+from inspector.reporting.report_material import material
 from inspector.reporting.report_tables import bytes_at
 from inspector.reporting.report_view import LEVELS
 
@@ -250,3 +252,16 @@ def test_what_cannot_be_written_is_a_usage_error(three: Report, tmp_path: Path) 
 
     with pytest.raises(UsageError, match="cannot write"):
         three.save(tmp_path / "file")
+
+
+def test_what_is_not_as_claimed_is_told_with_its_reason(seen: Any) -> None:
+    record, values = seen("llama")
+    facts = [
+        fact._replace(claim=("config key", 3), agrees=False, explained="nothing reads it")
+        if fact.id == "model.layers"
+        else fact
+        for fact in record.facts
+    ]
+    printed = Report(material([(replace(record, facts=tuple(facts)), values)])).to_markdown()
+
+    assert "2, but config key says 3 (nothing reads it)" in printed

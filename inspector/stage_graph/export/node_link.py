@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from inspector.axes import AXES
+from inspector.records import Claims
 from inspector.stage_graph.fields import model_fields, tensor_fields
 from inspector.stage_graph.record import Call, GraphEdge, GraphFact, GraphNode, GraphRecord
 from inspector.stage_graph.spans import span
@@ -61,10 +62,7 @@ def graph_data(record: GraphRecord) -> dict[str, Any]:
             {"name": output.name, "node": output.node, "output": output.output, "layers": span(output.layers)}
             for output in record.outputs
         ],
-        "claims": {
-            "facts": [{"id": fact, "value": value, "where": where} for fact, value, where in record.claims.facts],
-            "unread": list(record.claims.unread),
-        },
+        "claims": _claims(record.claims),
         "facts": None if record.facts is None else [_fact(fact) for fact in record.facts],
     }
 
@@ -119,9 +117,19 @@ def _model(record: GraphRecord) -> dict[str, Any]:
     }
 
 
+def _claims(claims: Claims) -> dict[str, Any]:
+    explained = [{"id": fact, "value": value, "why": why} for fact, value, why in claims.explained]
+    return {
+        "facts": [{"id": fact, "value": value, "where": where} for fact, value, where in claims.facts],
+        "unread": list(claims.unread),
+        **({"explained": explained} if explained else {}),
+    }
+
+
 def _fact(fact: GraphFact) -> dict[str, Any]:
     claim = None if fact.claim is None else {"where": fact.claim[0], "value": fact.claim[1]}
-    return {**fact._asdict(), "nodes": list(fact.nodes), "claim": claim}
+    row = {**fact._asdict(), "nodes": list(fact.nodes), "claim": claim}
+    return row if fact.explained else {name: value for name, value in row.items() if name != "explained"}
 
 
 def _call(call: Call) -> dict[str, Any]:

@@ -151,7 +151,8 @@ def _scenario(row: Mapping[str, Any]) -> Scenario:
 
 def _claims(row: Mapping[str, Any]) -> Claims:
     facts = ((_text(fact["id"]), plain(fact["value"]), _text(fact["where"])) for fact in row["facts"])
-    return Claims(tuple(facts), _texts(row["unread"]))
+    explained = ((_text(fact["id"]), plain(fact["value"]), _text(fact["why"])) for fact in row.get("explained", ()))
+    return Claims(tuple(facts), _texts(row["unread"]), tuple(explained))
 
 
 def _facts(rows: Any) -> tuple[GraphFact, ...] | None:
@@ -170,6 +171,7 @@ def _fact(row: Mapping[str, Any]) -> GraphFact:
         formula=_text(row["formula"]),
         claim=None if claim is None else (_text(claim["where"]), plain(claim["value"])),
         agrees=None if agrees is None else _flag(agrees),
+        explained=_text(row.get("explained", "")),
     )
 
 
