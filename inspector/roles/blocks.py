@@ -243,4 +243,5 @@ def _makers(context: Context, op: Op) -> list[Op]:
 def _serves_stage(context: Context, op: Op) -> bool:
     """Whether a control op is named like the stage it feeds, in one block."""
     flow, parts = context.flow, context.parts
-    return all(parts[user.id].path == parts[op.id].path for value in op.outputs for user in flow.consumers(value))
+    users = [user for value in op.outputs for user in flow.consumers(value)]
+    return bool(users) and all(parts[user.id].path == parts[op.id].path for user in users)

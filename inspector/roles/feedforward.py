@@ -80,11 +80,15 @@ def _extra(context: Context, weighted: list[Op]) -> dict[int, int]:
 
 
 def _is_low_rank(context: Context, weighted: list[Op]) -> bool:
-    """Whether a region is two projections with nothing between: something beside a sublayer, and no feed-forward."""
+    """Whether a region is two projections with nothing between, of which the first makes fewer features: something
+    beside a sublayer, and no feed-forward. One that lost its activation makes more.
+    """
     if len(weighted) != 2:
         return False
-    first, second = (context.flow.unit(op) for op in weighted)
-    return context.flow.through(second[1], ("plumb", "view")) == first[2]
+    flow = context.flow
+    first, second = (flow.unit(op) for op in weighted)
+    narrow, wide = (flow.values[value].shape[-1] for value in (first[2], first[1]))
+    return narrow < wide and flow.through(second[1], ("plumb", "view")) == first[2]
 
 
 def _updates(context: Context, weighted: list[Op]) -> dict[int, int]:

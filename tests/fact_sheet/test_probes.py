@@ -135,7 +135,7 @@ def test_weights_hide_nothing():
     randomise(module.requires_grad_(False), 0)
 
     assert 0.2 < float(module[0].weight.std()) < 0.4
-    assert 0.2 < float(module[0].bias.std()) < 0.4
+    assert 0.08 < float(module[0].bias.std()) < 0.12  # what all tokens get makes them alike
     assert 0.085 < float(module[1].weight.std()) < 0.1  # 1.5 / sqrt(256)
     assert 0.9 < float(module[2].weight.std()) < 1.1
 
