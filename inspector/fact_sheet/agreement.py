@@ -7,7 +7,7 @@ __all__ = ["agrees"]
 import math
 from collections.abc import Callable
 
-from inspector.fact_sheet.attention import crosses
+from inspector.fact_sheet.across import crosses
 from inspector.fact_sheet.masks import visible
 from inspector.fact_sheet.positions import claimed_values, scaling_fits
 from inspector.fact_sheet.scene import Kind, Scene, Seen

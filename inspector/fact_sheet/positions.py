@@ -6,7 +6,8 @@ __all__ = ["FACTS", "claimed_values", "scaling_fits"]
 
 from collections.abc import Iterator
 
-from inspector.fact_sheet.attention import counted, reads_another
+from inspector.fact_sheet.across import reads_another
+from inspector.fact_sheet.attention import counted
 from inspector.fact_sheet.scene import Kind, Scene, Seen, Unseen
 from inspector.records import Plain
 from inspector.roles.flow import PAR

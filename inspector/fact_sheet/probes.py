@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from inspector.errors import InspectorError
-from inspector.fact_sheet.attention import crosses
+from inspector.fact_sheet.across import crosses
 from inspector.fact_sheet.norms import block_norms
 from inspector.fact_sheet.scene import Kind, Scene
 from inspector.records import Plain, Trace

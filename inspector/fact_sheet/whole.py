@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from math import prod
 
 from inspector.costs import cache_bytes_per_token, total_flops
-from inspector.fact_sheet.attention import crosses
+from inspector.fact_sheet.across import crosses
 from inspector.fact_sheet.feedforward import experts
 from inspector.fact_sheet.masks import Visible, visible
 from inspector.fact_sheet.scene import Kind, Scene, Seen, Unseen
