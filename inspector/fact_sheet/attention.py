@@ -84,8 +84,9 @@ def counted(scene: Scene, kind: Kind) -> tuple[int, int, int, tuple[int, ...]] |
     groups = _at_most(keyed, groups, width)
     loop = looped(scene, kind)
     # What is joined may also be stretches of the sequence, each with all heads: then the bound holds for the whole.
-    rows = _at_most(made, rows * loop, width)
-    groups = _at_most(keyed, groups * (loop if _own_keys(scene, kind) else 1), width)
+    rows = _at_most(made if _is_one(scene, kind, "q") else None, rows * loop, width)
+    groups *= loop if _own_keys(scene, kind) else 1
+    groups = _at_most(keyed if _is_one(scene, kind, "k") else None, groups, width)
     return rows, groups, width, (*(scene.ids([before]) if before else ()), op.id)
 
 
@@ -107,6 +108,15 @@ def _at_most(made: Projected | None, heads: int, width: int) -> int:
     return made.features // width
 
 
+def _is_one(scene: Scene, kind: Kind, tag: str) -> bool:
+    """Whether one projection makes the queries or keys of all heads."""
+    return len(_projections(scene, kind, tag)) == 1
+
+
+def _projections(scene: Scene, kind: Kind, tag: str) -> list[Op]:
+    return [op for op in scene.ops(scene.stages(kind, f"attention.{tag}_proj")) if scene.flow.weighted[op.id]]
+
+
 class Projected(NamedTuple):
     """What the projection of queries or keys gives."""
 
@@ -116,7 +126,7 @@ class Projected(NamedTuple):
 
 def _projected(scene: Scene, kind: Kind, tag: str, value: int) -> Projected | None:
     """Of the one projection behind `value`; None without such a one. Streams side by side have one each."""
-    ops = [op for op in scene.ops(scene.stages(kind, f"attention.{tag}_proj")) if scene.flow.weighted[op.id]]
+    ops = _projections(scene, kind, tag)
     if len(ops) > 1:
         ops = [op for op in ops if op.id in scene.weighed_behind(value)]
     if len(ops) != 1 or ops[0].name not in CONTRACT or ops[0].name.startswith("conv"):  # tokens last
