@@ -249,6 +249,7 @@ _READERS: dict[str, Callable[[Any, Any], Plain]] = {
     "rope_fraction": lambda value, _: _rope(value, lambda rope: rope.get("partial_rotary_factor", 1.0)),
     "rope_scaling": lambda value, _: _rope(value, _scaling),
     "rope_theta": lambda value, _: _rope(value, lambda rope: rope.get("rope_theta")),
+    "rows_with_codebooks": lambda value, config: value + config.num_codebooks * config.codebook_vocab_size + 1,
     "rows_with_prompts": lambda value, config: value + config.prompt_types * config.prompt_length,
     "share_of_width": _head_dim,
     "softcapped_gate": lambda _, config: f"{_known_activation(config)} softcapped",
