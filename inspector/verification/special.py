@@ -100,7 +100,7 @@ class Special:
         given = {raw[one]: held(one) for one in stage.inputs} | {raw[value]: tensor}
         try:
             made = self._tape.play(records, given)
-        except KeyError:  # a number that it computes from elsewhere is not at hand
+        except (KeyError, IndexError, RuntimeError):  # it needs what is not at hand, or looks up what no table has
             return
         operands = {**values.operands, source: tensor.reshape(values.operands[source].shape)}
         again = values_of(values.steps, operands, {}, composite=values.composite)

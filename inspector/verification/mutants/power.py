@@ -172,6 +172,8 @@ def sampled(values: Values) -> Values:
         return values
     named = {source: name for step in values.steps for name, source in step.sources if source in values.operands}
     numbers = dict(values.steps[0].attributes)
+    if len(set(named.values())) < len(named):  # several steps have arguments of one name
+        return values
     small = cut({name: values.operands[source] for source, name in named.items()}, numbers)
     operands = {source: small[name] for source, name in named.items()}
     return values._replace(operands=operands, expected=_again(values.steps, operands))

@@ -26,6 +26,8 @@ def activation(look: Look, stage: Stage) -> Reading:
     acts = look.acts(stage)
     if len(acts) != 1 or stage.parameters:
         return "a non-linearity with weights or of several values"
+    if any(op.name == "clamp" for op in look.live(stage)):  # it bounds what goes in or comes out: op by op, then
+        return "it does more than bend"
     executed = look.number(stage, "function")
     claim = look.claim("mlp.activation", stage.layer) if stage.path in _BY_CONFIG else None
     name = known_as(claim) if isinstance(claim, str) else None
