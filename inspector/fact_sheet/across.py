@@ -74,12 +74,30 @@ def _layer_of(scene: Scene, value: int) -> int | None:
 
 
 def reads_another(scene: Scene, kind: Kind) -> bool:
-    """Whether queries and keys of what goes by the name of attention are projected from different values."""
+    """Whether queries and keys of what goes by the name of attention are projected from different streams."""
     sides = [_read(scene, scene.stages(kind, f"attention.{tag}_proj")) for tag in "qk"]
     latent = scene.has(kind, "attention.q_down", "attention.kv_down", "attention.kv_proj", "attention.latent_norm")
-    return all(sides) and not sides[0] & sides[1] and not latent
+    if not all(sides) or sides[0] & sides[1] or latent:
+        return False
+    return not _entering(scene, kind, sides[0]) & _entering(scene, kind, sides[1])
 
 
 def _read(scene: Scene, stages: list[Stage]) -> set[int]:
     """The activations that some stages read, without plumbing."""
     return {scene.flow.through(value) for stage in stages for value in stage.inputs if scene.flow.on_act(value)}
+
+
+def _entering(scene: Scene, kind: Kind, values: set[int]) -> set[int]:
+    """What `values` are made of inside the block (norms, reads of several streams), as it enters the block."""
+    inside = {op for stage in kind.stages for op in stage.ops}
+    found, seen, todo = set[int](), set(values), list(values)
+    while todo:
+        value = todo.pop()
+        maker = scene.flow.maker(value)
+        if maker is None or maker.id not in inside:
+            found.add(scene.flow.through(value))
+            continue
+        new = [item for item in scene.flow.act_inputs(maker) if item not in seen]
+        seen.update(new)
+        todo.extend(new)
+    return found

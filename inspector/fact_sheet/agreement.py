@@ -60,8 +60,12 @@ def _scaled_cache(scene: Scene, seen: Seen, claim: Plain) -> bool | None:
 def _table(scene: Scene, seen: Seen, claim: Plain) -> bool | None:
     """A table that was filled with sines once is a table: without its contents it could be either.
 
-    A claim for each layer is read at the layers of this kind.
+    A claim for each layer is read at the layers of this kind. Of two ways together a claim names one.
     """
+    ways = str(seen.value).split(" + ")
+    if len(ways) > 1:
+        found = [_table(scene, seen._replace(value=way), claim) for way in ways]
+        return True if True in found else None if None in found else False
     if isinstance(claim, tuple):
         return _claimed_of(scene, seen, claim) <= {seen.value}
     if (seen.value, claim) == ("none", "rope") and _kinds_apart(scene, seen):

@@ -15,23 +15,21 @@ from inspector.roles.rope import Rope
 from inspector.stage_graph.frequencies import Frequencies, frequencies, reproduces, scaling, theta
 from inspector.stage_graph.lanes import turned
 
-_LOOKING = ("attention.scores", "attention.fused")
 _BIASES = {"positions.alibi": "alibi", "positions.relative_bias": "relative"}
 
 
 def position_kind(scene: Scene) -> Iterator[Seen]:
-    """In the block by rotation or bias; else for all blocks by a table that is added to the tokens."""
+    """For all blocks by a table that is added to the tokens, in the block by rotation or bias, or both (MPNet)."""
     outer = _added(scene)
-    for kind in scene.where("attention"):
-        if reads_another(scene, kind) or not scene.has(kind, *_LOOKING):
-            continue  # places in another sequence say nothing of places in this one
+    looking = [kind for kind in scene.where("attention") if not reads_another(scene, kind)]
+    for kind in looking:  # places in another sequence say nothing of places in this one
         ropes = scene.stages(kind, "attention.rope")
-        if ropes:
-            yield Seen("position.kind", "rope", scene.ids(ropes), kind)
-            continue
-        bias = _bias(scene, kind)
-        name, ops = bias or outer or ("none", ())
-        yield Seen("position.kind", name, ops, kind)
+        inner = ("rope", scene.ids(ropes)) if ropes else _bias(scene, kind)
+        ways = [way for way in (outer, inner) if way is not None]
+        ops = tuple(op for _, shown in ways for op in shown)
+        yield Seen("position.kind", " + ".join(name for name, _ in ways) or "none", ops, kind)
+    if outer and not looking:  # tokens that are mixed in another way
+        yield Seen("position.kind", *outer)
 
 
 def _bias(scene: Scene, kind: Kind) -> tuple[str, tuple[int, ...]] | None:
@@ -53,7 +51,8 @@ def _learned(scene: Scene, value: int) -> bool:
 
 def _added(scene: Scene) -> tuple[str, tuple[int, ...]] | None:
     """A table that is learned is a parameter; any other was computed."""
-    stages = scene.stages(None, "embedding.position")
+    added = [stage for stage in scene.outside if "embedding.position" in (stage.path, *stage.also)]
+    stages = added or scene.stages(None, "positions.sinusoid")
     if not stages:
         return None
     tables = [

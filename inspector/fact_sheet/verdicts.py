@@ -19,7 +19,7 @@ REACH = 23
 
 
 def _relative(value: Plain) -> bool:
-    return value in ("rope", "alibi", "relative", "none")
+    return not {"learned", "sinusoidal"} & set(str(value).split(" + "))
 
 
 FITS: dict[str, Callable[[Plain, Plain], bool]] = {

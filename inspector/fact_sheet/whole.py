@@ -116,14 +116,18 @@ def cache(scene: Scene) -> Iterator[Seen]:
 
 
 def _growth(scene: Scene, kind: Kind) -> tuple[int, tuple[int, ...]]:
-    """Bytes of one block. A block with a window keeps a fixed number of tokens: there what comes in counts."""
+    """Bytes of one block. A block with a window keeps a fixed number of tokens: there what comes in counts.
+
+    The last few columns that a convolution keeps are joined to nothing, and grow with no token.
+    """
     total = 0
     ops: list[int] = []
     for stage in kind.stages:
         if stage.role != "cache_update":
             continue
         for value in stage.outputs:
-            kept = (value, *stage.inputs)
+            joined = any(scene.trace.ops[index].name == "cat" for index in stage.ops)
+            kept = (value, *stage.inputs) if joined else (value,)
             growth = max(cache_bytes_per_token(scene.trace.values[v], scene.trace.symbols[v]) for v in kept)
             if value in scene.flow.leaving and growth:
                 total += growth

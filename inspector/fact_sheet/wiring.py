@@ -27,7 +27,10 @@ def biases(scene: Scene) -> Iterator[Seen]:
     for name, roles, sections in _BIASED:
         for kind in scene.kinds:
             stages = scene.stages(kind, *(f"{section}.{role}" for section in sections for role in roles))
-            if stages:
+            later = _added_later(scene, kind, stages) if roles[-1] == "kv_proj" else {}
+            if later:  # of what a fused projection makes, each part may have one of its own (DeBERTa)
+                yield Seen(name, " ".join(f"{operand}_proj" for operand in later), tuple(later.values()), kind)
+            elif stages:
                 yield Seen(name, _which(scene, stages), scene.ids(stages), kind)
     heads = scene.stages(None, "head.lm_head")
     if heads:
@@ -37,6 +40,20 @@ def biases(scene: Scene) -> Iterator[Seen]:
 def _which(scene: Scene, stages: Sequence[Stage]) -> Plain:
     having = [stage.role for stage in stages if attribute(scene.graph, stage, "bias")]
     return bool(having) if len(having) in (0, len(stages)) else " ".join(sorted(set(having)))
+
+
+def _added_later(scene: Scene, kind: Kind, stages: Sequence[Stage]) -> dict[str, int]:
+    """Operand -> the op that adds a vector to it, where its heads were split off a product without a bias first."""
+    made = {value for stage in stages if not attribute(scene.graph, stage, "bias") for value in stage.outputs}
+    found = {}
+    for op in scene.ops(scene.stages(kind, "attention.scale", "attention.weighted_sum", "attention.scores")):
+        if op.name != "add" or len(op.inputs) != 2 or scene.flow.weight(op.inputs[1]) is None:
+            continue
+        split = scene.flow.through(op.inputs[0], ("plumb", "view", "select"))
+        if split in made and scene.flow.only_consumer(op.inputs[0]) is op:
+            part = scene.naming.parts[op.id]
+            found["v" if part.role == "weighted_sum" else part.operand or "q"] = op.id
+    return dict(sorted(found.items()))
 
 
 def layout(scene: Scene) -> Iterator[Seen]:

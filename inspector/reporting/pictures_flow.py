@@ -28,12 +28,13 @@ def positions(portrait: Portrait) -> Iterator[Figure]:
         return
     name, kind = f"{slug(portrait.name)}-positions", str(fact.value)
     title = f"{portrait.name}: {kind}"
+    table = next((way for way in kind.split(" + ") if way in ("learned", "sinusoidal")), "")
     if kind == "rope" and (turns := _turns(portrait)):
         yield Figure(name, title, _spoken(portrait, turns), _dials(turns))
-    elif kind in ("learned", "sinusoidal"):
+    elif table:
         rows = _rows(portrait)
         what = say("positions.rows", n=f"{rows:,}") if rows else say("positions.table")
-        text = say("positions.added", table=what, made=say(f"positions.{kind}"))
+        text = say("positions.added", table=what, made=say(f"positions.{table}"))
         yield Figure(name, title, text, _table(rows))
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 __all__ = ["name_bottlenecks", "name_first_norms", "name_regions", "number_layers"]
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from inspector.records import Op
 from inspector.roles.context import Context
 from inspector.roles.experts import name_experts
 from inspector.roles.feedforward import name_feedforward
-from inspector.roles.layers import layers_of
+from inspector.roles.layers import layers_of, opening
 from inspector.roles.mixers import name_mixer, name_short_convolutions, name_state_writes, name_token_shifts
 from inspector.roles.norms import Norm
 from inspector.roles.trunk import Residual
@@ -21,12 +21,28 @@ def name_regions(context: Context) -> None:
     name_short_convolutions(context)
     name_token_shifts(context)
     name_state_writes(context)
+    flow, parts = context.flow, context.parts
+    for residual in context.residuals:
+        parts.claim(residual.shortcut, "block.projection", rule="brings the stream to the width of what is added")
     for residual in sorted(context.residuals, key=lambda one: one.nested):
-        if not (name_experts(context, residual.region) or name_mixer(context, residual.region)):
+        if _fits_streams(context, residual):
+            ops = [index for index in residual.region if flow.weighted[index]]
+            parts.claim(ops, "block.projection", rule="from a block's own stream to the stream around it")
+        elif not (name_experts(context, residual.region) or name_mixer(context, residual.region)):
             name_feedforward(context, residual.region)
     for residual in context.residuals:
         _name_norms(context, residual)
         _name_add(context, residual)
+
+
+def _fits_streams(context: Context, residual: Residual) -> bool:
+    """Whether a branch is one projection of another stream's end, and nothing else: a block has a stream of its own."""
+    flow = context.flow
+    weighted = [flow.ops[index] for index in residual.region if flow.weighted[index]]
+    if len(weighted) != 1 or flow.strip(residual.branch) != flow.unit(weighted[0])[2]:
+        return False
+    source = flow.strip(flow.unit(weighted[0])[1])
+    return any(source == other.result for other in context.residuals if other is not residual.parent)
 
 
 def section_of(context: Context, residual: Residual) -> str:
@@ -79,8 +95,22 @@ def _scalings(context: Context, residual: Residual) -> list[int]:
             value = acts[0]
     if residual.parent is not None:
         found.extend(_on_stream(context, residual.skip, residual.parent.result))
-    after = flow.consumers(residual.result)
-    return [*found, *(op.id for op in after if op.name in ("mul", "div") and op.outputs[0] in context.trunk)]
+    return [*found, *_scaled_after(context, residual)]
+
+
+def _scaled_after(context: Context, residual: Residual) -> list[int]:
+    """What scales and shifts the sum before it is the stream, or leaves as the last of a stream that is scaled so."""
+    flow = context.flow
+    ops, value = list[int](), residual.result
+    while (op := flow.only_consumer(value)) is not None and op.name in _AFFINE and len(flow.act_inputs(op)) == 1:
+        ops.append(op.id)
+        value = op.outputs[0]
+        if value in context.trunk:
+            return ops
+    return []
+
+
+_AFFINE = frozenset({"mul", "div", "add", "sub"})
 
 
 def _on_stream(context: Context, skip: int, before: int) -> list[int]:
@@ -146,9 +176,14 @@ def _rows(context: Context, residual: Residual) -> list[int]:
 
 
 def _norm_of(context: Context, value: int) -> Norm | None:
-    """The norm that reads `value`."""
-    found = (context.norm_of.get(op.id) for op in context.flow.consumers(value))
-    return next((norm for norm in found if norm is not None and norm.source == value), None)
+    """The norm that reads `value`, or its view that gives it its axes back."""
+    flow = context.flow
+    for source in (value, *(flow.ops[index].outputs[0] for index in _unpacking(context, value))):
+        found = (context.norm_of.get(op.id) for op in flow.consumers(source))
+        norm = next((norm for norm in found if norm is not None and norm.source == source), None)
+        if norm is not None:
+            return norm
+    return None
 
 
 def _reader(context: Context, value: int) -> str | None:
@@ -199,13 +234,14 @@ def name_bottlenecks(context: Context) -> None:
 
 
 def number_layers(context: Context) -> None:
-    """Write the block's number on every op of its regions."""
+    """Write the block's number on every op of its regions, and on what scales the stream behind them."""
     parts = context.parts
     outer = [residual for residual in context.residuals if not residual.nested]
     sections = [section_of(context, residual) for residual in outer]
     beside = set[int]()
     for residual, layer in zip(outer, layers_of(context, outer, sections), strict=True):
-        ops = (*residual.region, residual.op, *(_norm_after(context, residual) or ()))
+        after = (*(_norm_after(context, residual) or ()), *_scaled_after(context, residual))
+        ops = (*opening(context, residual), *residual.shortcut, *residual.region, residual.op, *after)
         beside.update(ops if layer is None else ())
         for index in ops:
             if parts.taken(index):
@@ -215,8 +251,15 @@ def number_layers(context: Context) -> None:
 
 def _spread(context: Context, beside: Collection[int]) -> None:
     """Idle calls and control ops used by one block alone belong to that block; what lies beside the blocks to none."""
+    _spread_back(context, beside, reversed(context.flow.ops))
+    kept = _spread_to_states(context, beside)
+    makers = [maker for index in kept for maker in _makers(context, context.flow.ops[index])]
+    _spread_back(context, beside, sorted(makers, key=lambda op: -op.id))
+
+
+def _spread_back(context: Context, beside: Collection[int], ops: Iterable[Op]) -> None:
     flow, parts = context.flow, context.parts
-    for op in reversed(flow.ops):
+    for op in ops:
         if parts[op.id].layer is not None or not op.outputs or op.id in beside:
             continue
         if not flow.live[op.id]:
@@ -226,12 +269,34 @@ def _spread(context: Context, beside: Collection[int]) -> None:
             users = [user for value in op.outputs for user in flow.consumers(value)]
             makers = _makers(context, op)
             near = {parts[other.id].layer for other in (*makers, *users) if parts[other.id].path == parts[op.id].path}
-            layers = near - {None} or {parts[other.id].layer for other in users or makers}
+            read = {parts[other.id].layer for other in users or makers}
+            layers = near - {None} or (read if len(read) == 1 else read - {None})
             shared = parts[op.id].section in ("embedding", "head", "mask", "positions", "control")
             if shared and not _serves_stage(context, op):
                 continue
         if len(layers) == 1 and None not in layers:
             parts.change(op.id, layer=layers.pop())
+
+
+def _spread_to_states(context: Context, beside: Collection[int]) -> list[int]:
+    """What nothing reads before the next run, a state, is kept by the block that made it. The ops that got a block."""
+    flow, parts = context.flow, context.parts
+    states, found = set[int](), list[int]()
+    for op in reversed(flow.ops):
+        users = [user.id for value in op.outputs for user in flow.consumers(value)]
+        written = op.name == "copy" or parts[op.id].role in ("cache_update", "state_update")
+        if states.issuperset(users) and (users or written):
+            states.add(op.id)
+    for index in sorted(states - set(beside)):
+        if parts[index].layer is None and parts[index].section in _WITH_STATES:
+            layers = {parts[maker.id].layer for maker in _makers(context, flow.ops[index])} - {None}
+            if len(layers) == 1:
+                parts.change(index, layer=layers.pop())
+                found.append(index)
+    return found
+
+
+_WITH_STATES = frozenset({"attention", "cross_attention", "ssm", "mlp", "moe", "block"})
 
 
 def _makers(context: Context, op: Op) -> list[Op]:

@@ -88,7 +88,10 @@ def _through(context: Context, user: Op, value: int, found: frozenset[str]) -> f
     return found
 
 
-_LOOKUPS = frozenset({"embedding", "index_select", "getitem"})
+_LOOKUPS = frozenset({"embedding", "index_select", "getitem", "gather", "take_along_dim"})
+_ADDED = frozenset({"add", "sub"})
+"""How a bias that no score is made of comes to the scores."""
+
 _LAID_OVER = frozenset({"where", "masked_fill", "add"})
 
 
@@ -105,8 +108,9 @@ def _feeds(context: Context, user: Op, value: int) -> str:
     if part.path == "attention.position_bias" or (
         part.path == "attention.scores" and "attention.position_bias" in part.also
     ):
-        learned = flow.taint[value] & PAR or user.name == "embedding"  # what chooses the rows of a table
-        return "positions.relative_bias" if learned else "positions.alibi"
+        learned = flow.taint[value] & PAR or user.name in _LOOKUPS  # what chooses the rows of a table
+        added = user.name in _ADDED or part.path == "attention.scores"
+        return "positions.relative_bias" if learned else "positions.alibi" if added else part.path
     if part.path == "attention.scores":
         return "mask.build"
     if part.path == "attention.mask" and flow.taint[value] & PAR:

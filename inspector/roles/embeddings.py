@@ -26,9 +26,16 @@ def name_stem(context: Context, start: int) -> None:
     if any(_is_in_blocks(context, value) for op in ops for value in op.inputs):
         if any(flow.weighted[op.id] for op in ops):  # norms alone adapt nothing: a sum between them is no residual
             parts.claim([op.id for op in ops], "block.adapter", rule="from the stream back to it, beside the sublayers")
+        scalings = [op.id for op in ops if flow.kind[op.id] == "other"]
+        if all(
+            flow.ops[index].name in ("mul", "div") and len(flow.act_inputs(flow.ops[index])) == 1 for index in scalings
+        ):
+            parts.claim(scalings, "block.scale", rule="scales what a sublayer made, with which a stream begins")
         return
     lookups = [op for op in ops if _is_lookup(context, op)]
     kinds = _lookup_kinds(context, lookups)
+    for op in ops:
+        _name_tables(context, op)
     for op in ops:
         norm = context.norm_of.get(op.id)
         if op.id in kinds:
@@ -47,12 +54,52 @@ def name_stem(context: Context, start: int) -> None:
             parts.claim([op.id], "embedding.pad", rule="rows of zeros before or behind the sequence")
 
 
+def _name_tables(context: Context, op: Op) -> None:
+    """Name a table that `op` adds to tokens by where they stand: one that was computed, or a part of a learned one."""
+    flow, parts = context.flow, context.parts
+    if op.name != "add":
+        return
+    for value in op.inputs:
+        if flow.on_act(value) or not _has_rows(context, value):
+            continue
+        made = _from_table(context, value)
+        if any(flow.kind[index] == "select" for index in made):
+            parts.claim(made, "embedding.position", rule="rows for the places of a sequence, added to its tokens")
+        elif flow.producer[value] is None:
+            also = ("embedding.position",)
+            parts.claim([op.id], "embedding.add", also=also, rule="a whole table, with a row for each place")
+        elif not flow.taint[value] & PAR:
+            parts.claim(made, "positions.sinusoid", rule="one vector for each place, computed from nothing but places")
+
+
+def _has_rows(context: Context, value: int) -> bool:
+    """Whether `value` has a vector for each of several places."""
+    shape = context.flow.values[value].shape
+    return len(shape) > 1 and shape[-2] > 1 and shape[-1] > 1
+
+
+def _from_table(context: Context, value: int) -> list[int]:
+    """The ops from a table to `value`: views, and the choice of rows. The last op alone where it was computed."""
+    flow = context.flow
+    ops: list[int] = []
+    while (op := flow.maker(value)) is not None and flow.kind[op.id] in ("plumb", "view", "select"):
+        ops.append(op.id)
+        value = op.inputs[0]
+        if flow.kind[op.id] == "select":
+            break
+    return ops or ([op.id] if op is not None else [])
+
+
 def _is_in_blocks(context: Context, value: int) -> bool:
-    """Whether `value` is a sum of the stream, or read from several streams: then a block came before."""
+    """Whether `value` is a sum of the stream, or what a sublayer made: then a block came before."""
     maker = context.flow.maker(value)
     if maker is None:
         return False
-    return context.parts[maker.id].path == "block.stream_read" or any(value == one.result for one in context.residuals)
+    made = context.parts[maker.id].section in _SUBLAYERS and context.flow.on_act(value)
+    return made or any(value == one.result for one in context.residuals)
+
+
+_SUBLAYERS = frozenset({"attention", "cross_attention", "ssm", "mlp", "moe", "block"})
 
 
 def _ancestors(context: Context, start: int) -> list[Op]:
@@ -174,21 +221,31 @@ def _is_position(context: Context, index: int) -> bool:
         return True
     if _is_counted(context, index):
         return True
-    return contents is not None and not flow.taint[index] & IDS and any(contents.values)
+    if contents is None or not contents.shape or flow.taint[index] & IDS:
+        return False
+    return any(contents.values)
 
 
 def _is_counted(context: Context, index: int) -> bool:
-    """Whether `arange` or `cumsum` made the contents. What an index picks from decides, not what it picks by; and what
-    is counted before the ids of the text (prompts) says nothing of these.
+    """Whether `arange` or `cumsum` made the contents, and no token did (a hash of some tokens is no place).
+
+    What an index picks from decides, not what it picks by; and what is counted before the ids of the text (prompts)
+    says nothing of these.
     """
     flow = context.flow
-    seen, stack = {index}, [index]
+    seen, stack, counted = {index}, [index], False
     while stack:
-        op = flow.maker(stack.pop())
+        value = stack.pop()
+        op = flow.maker(value)
         if op is None:
+            if _is_text(context, value):
+                return False
             continue
         if op.name in ("arange", "cumsum"):
-            return True
+            counted = True
+            continue
+        if op.name in _COMPARING:
+            continue
         sources = op.inputs[:1] if flow.kind[op.id] == "select" else op.inputs
         if op.name == "cat":  # a prompt that counts up, before tokens that do not
             sources = tuple(item for item in sources if flow.taint[item] & IDS) or sources
@@ -196,7 +253,20 @@ def _is_counted(context: Context, index: int) -> bool:
             if item not in seen:
                 seen.add(item)
                 stack.append(item)
-    return False
+    return counted
+
+
+_COMPARING = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
+
+
+def _is_text(context: Context, value: int) -> bool:
+    """Whether `value` comes in and is looked up as it is, and does not count up: the ids of tokens."""
+    flow = context.flow
+    if flow.values[value].kind != "input" or not flow.values[value].dtype.startswith("int"):
+        return False
+    contents = context.concrete(value)
+    looked_up = any(op.name in _LOOKUPS and len(op.inputs) > 1 and _index(op) == value for op in flow.consumers(value))
+    return looked_up and not (contents is not None and counts_up(contents))
 
 
 def counts_up(contents: Concrete) -> bool:

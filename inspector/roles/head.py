@@ -4,6 +4,8 @@ from __future__ import annotations
 
 __all__ = ["ends_stream", "name_head", "name_last_norm", "name_side_heads"]
 
+from collections.abc import Collection
+
 from inspector.records import Op
 from inspector.roles.context import Context
 from inspector.roles.decided import is_decided
@@ -62,10 +64,13 @@ def ends_stream(context: Context, last: int) -> bool:
     return True
 
 
-def name_last_norm(context: Context, last: int) -> None:
-    """Name the norm of what leaves the last block of a stream that another stream goes on from."""
+def name_last_norm(context: Context, last: int, opened: Collection[int]) -> None:
+    """Name the norm of what leaves the last block of a stream that another stream goes on from.
+
+    opened: ops of sublayers that a stream begins with. A norm among them is theirs.
+    """
     for norm in context.norms:
-        if norm.source == last:
+        if norm.source == last and norm.ops[0] not in opened:
             context.parts.claim(norm.ops, "head.norm", rule="norm after the last block of its stream")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Naming", "infer"]
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from inspector.records import Trace
@@ -16,6 +16,7 @@ from inspector.roles.cross import name_cross_attentions
 from inspector.roles.embeddings import name_stem
 from inspector.roles.flow import Flow
 from inspector.roles.head import ends_stream, name_head, name_last_norm, name_side_heads
+from inspector.roles.layers import opening
 from inspector.roles.leftovers import name_idle, name_leftovers
 from inspector.roles.norms import Norm, find_norms
 from inspector.roles.parts import Parts
@@ -76,10 +77,44 @@ def _trunk(context: Context) -> None:
         value for skip in skips for value in (*flow.stripping(skip), rows_of(flow, skip)) if value in made
     }  # masked after the norm, or cut to some tokens
     context.trunk |= skips
-    post = [norm for norm in context.norms if norm.source in context.trunk and norm.result in skips]
-    if outer and len(post) * 2 >= len(outer):  # the last norm of a post-norm stack has no block after it
-        last = outer[-1].result
-        context.trunk |= {norm.result for norm in context.norms if norm.source == last}
+    sums = {norm.result: flow.through(norm.source, ("plumb", "view")) for norm in context.norms}  # unpacked at most
+    normed = {source for result, source in sums.items() if result in skips}
+    for stream in _streams(outer):
+        post = [residual for residual in stream if residual.result in normed]
+        if len(post) * 2 >= len(stream):  # the last norm of a post-norm stack has no block after it
+            context.trunk |= {result for result, source in sums.items() if source == stream[0].result}
+        context.trunk |= _scaled_end(context, stream)
+
+
+def _scaled_end(context: Context, stream: Sequence[Residual]) -> set[int]:
+    """The last sum of a stream, scaled and shifted as every sum before it was."""
+    flow = context.flow
+    last, before = stream[0], stream[1:]
+    scaled = [_affine(flow, residual.result) for residual in before]
+    value = _affine(flow, last.result)
+    return {value} if before and value != last.result and all(value in context.trunk for value in scaled) else set()
+
+
+def _affine(flow: Flow, value: int) -> int:
+    """`value` after it was multiplied by one vector and another was added."""
+    for name in ("mul", "add"):
+        op = flow.only_consumer(value)
+        if op is None or op.name != name or not any(flow.weight(item) is not None for item in op.inputs):
+            return value
+        value = op.outputs[0]
+    return value
+
+
+def _streams(outer: Sequence[Residual]) -> Iterator[list[Residual]]:
+    """The adds of each stream, from its last one back."""
+    parents = {id(residual.parent) for residual in outer}
+    for end in outer:
+        if id(end) in parents:
+            continue
+        stream = [end]
+        while stream[-1].parent is not None:
+            stream.append(stream[-1].parent)
+        yield stream
 
 
 def _attentions(context: Context) -> None:
@@ -101,18 +136,34 @@ def _name_side_stems(context: Context, outer: list[Residual]) -> None:
             name_stem(context, value)
 
 
+def _read_by(context: Context, ops: Sequence[int]) -> list[int]:
+    """What the projections of an attention read, before its norm, where that is no stream yet: the embeddings."""
+    flow = context.flow
+    sources = {
+        flow.unit(flow.ops[index])[1]
+        for index in ops
+        if flow.weighted[index] and context.parts[index].section == "attention"
+    }
+    entering = {context.norm_into[value].source if value in context.norm_into else value for value in sources}
+    made_inside = {value for index in ops if context.parts.taken(index) for value in flow.ops[index].outputs}
+    return sorted(entering - context.trunk - made_inside)
+
+
 def _stem_and_head(context: Context) -> None:
     outer = [residual for residual in context.residuals if not residual.nested]
     for residual in outer:
         norm = context.norm_into.get(residual.skip)
         if residual.parent is None and (norm is None or norm.source not in context.trunk):
             name_stem(context, residual.skip)
+            for value in _read_by(context, opening(context, residual)):
+                name_stem(context, value)
     if outer:
         _name_side_stems(context, outer)
     parents = {id(residual.parent) for residual in outer}
+    opened = {op for residual in outer for op in opening(context, residual)}
     for residual in outer[:-1]:
         if id(residual) not in parents:  # the end of another stream: an encoder's last norm
-            name_last_norm(context, residual.result)
+            name_last_norm(context, residual.result, opened)
     for residual in reversed(outer):
         if residual is outer[-1] or (id(residual) not in parents and ends_stream(context, residual.result)):
             name_head(context, residual.result)

@@ -6,7 +6,7 @@ the block that follows; streams side by side share their blocks; a sum between t
 
 from __future__ import annotations
 
-__all__ = ["layers_of"]
+__all__ = ["layers_of", "opening"]
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -164,3 +164,19 @@ def _inside(context: Context, block: Sequence[_Step]) -> list[_Step]:
         if works or step.residual.skip in own:
             found.append(step)
     return found
+
+
+def opening(context: Context, residual: Residual) -> list[int]:
+    """The sublayer that makes the value a stream begins with, where it is added to nothing: an attention among it."""
+    if residual.parent is not None:
+        return []
+    flow, parts = context.flow, context.parts
+    ops, stack = set[int](), [residual.skip]
+    while stack:
+        op = flow.maker(stack.pop())
+        if op is None or op.id in ops or parts[op.id].section in ("embedding", "positions", "mask", "head"):
+            continue
+        ops.add(op.id)
+        stack.extend(value for value in flow.act_inputs(op) if value not in context.trunk)
+    opens = any(attention.anchor in ops for attention in context.attentions)
+    return sorted(ops) if opens else []

@@ -25,7 +25,7 @@ class Residual:
 
     skip: the value that is brought back (scalings stripped); branch: what is added to it; result: the sum.
     region: ops of the branch, in order, back to the trunk. parent: the residual that `skip` comes from.
-    scaled: the trunk's own scalings between the skip and the add.
+    shortcut: ops that make `skip` of the stream, where a projection brings it to the width of the branch.
     """
 
     op: int
@@ -35,6 +35,7 @@ class Residual:
     region: list[int] = field(default_factory=list)
     parent: Residual | None = None
     nested: bool = False
+    shortcut: list[int] = field(default_factory=list)
 
 
 def find_residuals(flow: Flow, norm_sources: dict[int, int]) -> list[Residual]:
@@ -107,7 +108,31 @@ def _as_residual(flow: Flow, op: Op, trunk: dict[int, Residual], claimed: set[in
         if found is not None and not _is_look_alike(flow, skip, branch, found[0], trunk):
             region = _region(flow, branch, found[1], trunk, claimed)
             return Residual(op.id, found[0], branch, op.outputs[0], region)
+        shortcut, start = _shortcut(flow, skip)
+        if shortcut and _is_from_attention(flow, branch, start):
+            region = _region(flow, branch, start, trunk, claimed)
+            return Residual(op.id, skip, branch, op.outputs[0], region, shortcut=shortcut)
     return None
+
+
+def _shortcut(flow: Flow, skip: int) -> tuple[list[int], int]:
+    """The projection that `skip` is, with its scalings, and the value that is projected; nothing where it is none."""
+    values = flow.stripping(skip)
+    op = flow.maker(values[-1])
+    if op is None or not flow.weighted[op.id]:
+        return [], skip
+    ops, source, _ = flow.unit(op)
+    scalings = [made for value in values[:-1] if (made := flow.producer[value]) is not None]
+    return sorted({*ops, *scalings}), source
+
+
+def _is_from_attention(flow: Flow, branch: int, start: int) -> bool:
+    """Whether a projection makes `branch` of what an attention over `start` gave."""
+    last = flow.maker(flow.strip(branch))
+    if last is None or not flow.weighted[last.id] or not _works_between(flow, branch, start):
+        return False
+    between = (flow.maker(value) for value in _between(flow, branch, start))
+    return any(op is not None and op.name in (FUSED_ATTENTION, "softmax") for op in between)
 
 
 def _on_rows(flow: Flow, op: Op, trunk: dict[int, Residual], claimed: set[int]) -> Residual | None:

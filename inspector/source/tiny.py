@@ -103,7 +103,8 @@ def _rope_lists(part: dict[str, Any], old: dict[str, Any]) -> None:
 
 
 def _even_turns(rope: Any, width: float) -> None:
-    """A part of a small head is as even as that of the large one was: elements turn in pairs.
+    """A part of a small head is as even as that of the large one was: elements turn in pairs, and of two pairs the
+    second shows how much slower it turns than the first.
 
     >>> rope = {"partial_rotary_factor": 0.334}
     >>> _even_turns(rope, 16); rope
@@ -112,8 +113,8 @@ def _even_turns(rope: Any, width: float) -> None:
     for value in rope.values() if isinstance(rope, dict) else ():
         _even_turns(value, width)
     share = rope.get("partial_rotary_factor") if isinstance(rope, dict) else None
-    if isinstance(share, (int, float)) and int(width * share) % 2:
-        rope["partial_rotary_factor"] = 2 * round(width * share / 2) / width
+    if isinstance(share, (int, float)) and (int(width * share) % 2 or width * share < 4 <= width):
+        rope["partial_rotary_factor"] = max(4, 2 * round(width * share / 2)) / width
 
 
 def _resized(key: str, value: Any, share: float) -> Any:

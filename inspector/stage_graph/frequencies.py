@@ -165,7 +165,9 @@ def scaling(found: Frequencies, base: float) -> Plain:
             ("default",) if math.isclose(shares[0], 1, rel_tol=slack) else ("linear", ("factor", _round(1 / shares[0])))
         )
     else:
-        kind = (_ramp(found, shares, slack), ("factor", _round(1 / shares[-1])))
+        name = _ramp(found, shares, slack)
+        borders = _borders(shares, slack) if name == "yarn" and found.error < _EXACT else ()
+        kind = (name, ("factor", _round(1 / shares[-1])), *borders)
     if not math.isclose(found.amplitude, 1, rel_tol=1e-6):
         kind = (*kind, ("attention_factor", found.amplitude))
     return kind
@@ -187,6 +189,23 @@ def _ramp(found: Frequencies, shares: Sequence[float], slack: float) -> str:
     by_number = _straight(inside, [shares[i] for i in inside])
     by_speed = _straight([found.radians[i] / shares[i] for i in inside], [shares[i] for i in inside])
     return "yarn" if by_number < by_speed else "llama3"
+
+
+_EXACT = 1e-4
+"""How well frequencies must be known for the ends of a ramp to be told."""
+
+
+def _borders(shares: Sequence[float], slack: float) -> tuple[tuple[Plain, ...], ...]:
+    """The numbers of the pairs where a ramp begins and ends: whole ones where YaRN cuts them, as it does by default."""
+    low, high = min(shares), max(shares)
+    inside = [i for i, share in enumerate(shares) if low * (1 + slack) < share < high * (1 - slack)]
+    if len(inside) < 2:
+        return ()
+    first, last = inside[0], inside[-1]
+    done = [(high - shares[i]) / (high - low) for i in (first, last)]
+    step = (done[1] - done[0]) / (last - first)
+    begins = first - done[0] / step
+    return ("low", _round(begins)), ("high", _round(begins + 1 / step))
 
 
 def _straight(xs: Sequence[float], ys: Sequence[float]) -> float:

@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from inspector.api.twins import observe_twin
 from inspector.fact_sheet.sheet import fact_sheet
 from inspector.records import Scenario
+from inspector.source import resolve, subject_of
 from inspector.vocabulary import FACTS
 
 LONG = Scenario(seq=24)
@@ -33,6 +35,8 @@ EXPECTED = [
     ("gemma2", {}, {"embedding.scale": 8.0, "mlp.activation": "gelu_tanh", "mlp.gated": True}),
     ("bloom", {}, {"position.kind": "alibi", "embedding.norm": True, "attention.scale": 0.25}),
     ("opt", {}, {"mlp.activation": "relu", "position.kind": "learned"}),
+    ("opt", {"do_layer_norm_before": False}, {"norm.placement": "post", "norm.final": False}),
+    ("opt", {"do_layer_norm_before": False}, {"model.layer_pattern": "2", "block.layout": "sequential"}),
     ("gpt_neox", {}, {"block.layout": "parallel", "position.rope.fraction": 0.25, "position.rope.layout": "half"}),
     ("gptj", {}, {"block.layout": "parallel", "position.rope.layout": "interleaved", "position.rope.dim": 8}),
     ("cohere", {}, {"position.rope.layout": "interleaved", "norm.bias": False, "norm.kind": "layer"}),
@@ -105,14 +109,21 @@ def test_frequencies_are_known_better_than_bfloat16_tables_tell(trace_of):
 
 LLAMA3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
 YARN = {"factor": 4.0, "original_max_position_embeddings": 4096}
+TURNS_AT = lambda turns: 32 * math.log(4096 / (turns * 2 * math.pi)) / math.log(1e4)  # noqa: E731 - a formula: YaRN, eq. 17
+RAMP = (("low", float(math.floor(TURNS_AT(32)))), ("high", float(math.ceil(TURNS_AT(1)))))
+UNCUT = (("low", float(f"{TURNS_AT(32):.4g}")), ("high", float(f"{TURNS_AT(1):.4g}")))
 SCALINGS = [
     ({"rope_type": "linear", "factor": 4.0}, ("linear", ("factor", 4.0))),
     ({"rope_type": "llama3", **LLAMA3}, ("llama3", ("factor", 8.0))),
-    ({"rope_type": "yarn", **YARN}, ("yarn", ("factor", 4.0), ("attention_factor", 0.1 * math.log(4) + 1))),
+    ({"rope_type": "yarn", **YARN}, ("yarn", ("factor", 4.0), *RAMP, ("attention_factor", 0.1 * math.log(4) + 1))),
+    (
+        {"rope_type": "yarn", "truncate": False, **YARN},
+        ("yarn", ("factor", 4.0), *UNCUT, ("attention_factor", 0.1 * math.log(4) + 1)),
+    ),
 ]
 
 
-@pytest.mark.parametrize(("scaling", "seen"), SCALINGS, ids=["linear", "llama3", "yarn"])
+@pytest.mark.parametrize(("scaling", "seen"), SCALINGS, ids=["linear", "llama3", "yarn", "yarn-not-cut"])
 def test_scaling_is_read_off_the_frequencies(facts_of, scaling, seen):
     sheet = facts_of("llama", rope_parameters={"rope_theta": 1e4, **scaling}, head_dim=64)
 
@@ -180,3 +191,39 @@ def test_a_claim_of_depth_can_fail_on_either_side(trace_of):
         (conflict,) = fact_sheet(replace(trace, claims=claims)).conflicts
 
         assert (conflict.id, conflict.agrees) == (fact, False)
+
+
+def test_biases_that_are_added_to_parts_of_a_fused_product():
+    """DeBERTa projects without one, and adds a vector to queries and to values once the heads are split off."""
+    trace = observe_twin(subject_of(resolve("model_type:deberta")), Scenario())
+    sheet = fact_sheet(trace)
+
+    assert sheet.get("attention.qkv") == "fused"
+    assert sheet.get("bias.qkv") == "q_proj v_proj"
+    shown = next(fact.evidence.ops for fact in sheet.facts if fact.id == "bias.qkv")
+    assert [trace.ops[op].name for op in shown] == ["add", "add"]
+
+
+def test_a_stream_that_is_begun_anew_belongs_to_its_block():
+    """Inkling 2 adds the first attention of every six blocks to nothing, and reads the sum before beside it."""
+    sheet = fact_sheet(observe_twin(subject_of(resolve("model_type:inkling2_text")), Scenario()))
+
+    assert sheet.get("model.layers") == 12
+    assert sheet.all("attention.heads") == {"": 12}
+    assert sheet.all("attention.cross") == {"": False}
+    assert not [fact for fact in sheet.conflicts if fact.claim]
+
+
+def test_narrow_streams_inside_blocks():
+    sheet = fact_sheet(observe_twin(subject_of(resolve("model_type:mobilebert")), Scenario()))
+
+    said = {fact: sheet.get(fact) for fact in ("model.layer_pattern", "attention.heads", "mlp.width", "norm.placement")}
+    assert said == {"model.layer_pattern": "2", "attention.heads": 4, "mlp.width": 96, "norm.placement": "none"}
+
+
+def test_the_last_norm_of_an_encoder_belongs_to_its_last_block(facts_of):
+    """BART normalises every sum, also where the decoder goes on from it; mBART has a norm behind its blocks besides."""
+    sheet = facts_of("bart", encoder_layers=2, decoder_layers=2)
+
+    assert (sheet.get("norm.final"), sheet.get("norm.placement")) == (False, "post")
+    assert sheet.get("model.layer_pattern") == "2 full + 2 causal"

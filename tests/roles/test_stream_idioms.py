@@ -248,3 +248,81 @@ def test_a_projection_of_zeros_is_that_projection():
 
 def _names(trace, op):
     return {(trace.values[value].name or "").rpartition("sub.")[2][2:] for value in op.inputs}
+
+
+class Bottlenecks(Stack):
+    """Each block has a narrow stream of its own; vectors scale and shift in the place of norms (MobileBERT)."""
+
+    NARROW = 24
+
+    def __init__(self):
+        narrow, many = self.NARROW, nn.ModuleList
+        super().__init__(
+            into=many(nn.Linear(WIDTH, narrow) for _ in range(2)),
+            query=many(nn.Linear(WIDTH, narrow) for _ in range(2)),
+            key=many(nn.Linear(WIDTH, narrow) for _ in range(2)),
+            value=many(nn.Linear(WIDTH, narrow) for _ in range(2)),
+            o=many(nn.Linear(narrow, narrow) for _ in range(2)),
+            up=many(nn.Linear(narrow, 96) for _ in range(2)),
+            down=many(nn.Linear(96, narrow) for _ in range(2)),
+            back=many(nn.Linear(narrow, WIDTH) for _ in range(2)),
+        )
+        self.scale = nn.ParameterList(torch.rand(WIDTH) for _ in range(2))
+        self.shift = nn.ParameterList(torch.rand(WIDTH) for _ in range(2))
+
+    def block(self, x, tokens, layer):
+        batch, length, _ = x.shape
+        heads = [part[layer](x).view(batch, length, HEADS, -1) for part in (self.query, self.key, self.value)]
+        query, key, value = (part.transpose(1, 2) for part in heads)
+        weights = torch.softmax(query @ key.transpose(-1, -2) / 6**0.5, -1)
+        y = self.into[layer](x) + self.o[layer]((weights @ value).transpose(1, 2).reshape(batch, length, -1))
+        y = y + self.down[layer](functional.relu(self.up[layer](y)))
+        return (x + self.back[layer](y)) * self.scale[layer] + self.shift[layer]
+
+
+def test_a_block_with_a_stream_of_its_own():
+    found = name(Bottlenecks())
+
+    roles = {
+        "into": "block.projection",
+        "query": "attention.q_proj",
+        "o": "attention.o_proj",
+        "back": "block.projection",
+    }
+    assert {key: found.weights[f"{key}.1.weight"] for key in roles} == roles
+    assert found.weights["down.0.weight"] == "mlp.down_proj"
+    assert {found.weights[f"{key}.{layer}"] for key in ("scale", "shift") for layer in range(2)} == {"block.scale"}
+    layers = layers_of_weights(found)
+    for layer in range(2):
+        assert {layers[f"{key}.{layer}.weight"] for key in ("into", "query", "o", "up", "back")} == {layer}
+        assert layers[f"scale.{layer}"] == layers[f"shift.{layer}"] == layer
+    assert not found.unknown
+
+
+class Restarts(Stack):
+    """The stream begins anew with what an attention gave: it is added to nothing."""
+
+    def block(self, x, tokens, layer):
+        x = self.attend[layer](self.norms[2 * layer](x)) / 2
+        return x + self.feed[layer](self.norms[2 * layer + 1](x))
+
+
+def test_a_stream_that_begins_with_an_attention():
+    found = name(Restarts())
+
+    layers = layers_of_weights(found)
+    for layer in range(2):
+        assert layers[f"norms.{2 * layer}.weight"] == layer
+        assert layers[f"feed.{layer}.up.weight"] == layer
+        assert {at for key, at in layers.items() if key.startswith(f"attend.{layer}.")} == {layer}
+    assert found.weights["norms.2.weight"] == "attention.norm"
+    assert ("block.scale", "div") in found.calls
+    assert "embedding.scale" not in found.paths
+    assert not found.unknown
+
+
+def layers_of_weights(found):
+    """Parameter -> the number of the block that reads it."""
+    values, parts = found.trace.values, found.naming.parts
+    read = [(values[value], parts[op.id].layer) for op in found.trace.ops for value in op.inputs]
+    return {value.name: layer for value, layer in read if value.kind == "parameter"}
