@@ -45,6 +45,7 @@ class Special:
         assert isinstance(watcher, Taping)
         self._plan, self._tape = plan, Tape(watcher)
         self._asked: set[tuple[object, ...]] = set()
+        self._refused: dict[tuple[object, ...], tuple[str, str]] = {}
 
     def of(
         self, stage: Stage, steps: Sequence[Step], last: tuple[Values, Tensor], held: Callable[[int], Tensor]
@@ -60,14 +61,24 @@ class Special:
         moving = [source for _, source in steps[0].sources if source.kind != "weight"]
         entry = self._entry(stage, values.operands[moving[0]], held) if len(moving) == 1 else None
         if entry is None:
+            self._refused.setdefault(self._kind(stage, steps), (stage.path, words))
             return []
-        made = [
-            one
-            for tensor in maker(held(entry), dict(steps[0].attributes))
-            for one in self._on(stage, values, held, (entry, moving[0], tensor), words)
-        ]
-        self._asked |= {self._kind(stage, steps)} if made else set()
+        tensors = list(maker(held(entry), dict(steps[0].attributes)))
+        made = [one for tensor in tensors for one in self._on(stage, values, held, (entry, moving[0], tensor), words)]
+        if made:
+            self._asked.add(self._kind(stage, steps))
+        elif tensors:
+            self._refused.setdefault(self._kind(stage, steps), (stage.path, words))
         return made
+
+    def notes(self) -> Iterator[str]:
+        """The kinds of stages that could not be run again on what was made for them, in words."""
+        found: dict[str, dict[str, None]] = {}
+        for kind, (path, words) in self._refused.items():
+            if kind not in self._asked:
+                found.setdefault(words, {})[path] = None
+        for words, paths in sorted(found.items()):
+            yield f"could not be given {words}, only what the tokens bring about: {', '.join(sorted(paths))}"
 
     def were_put_to(self, stage: Stage, steps: Sequence[Step]) -> bool:
         """Whether a stage that is written in the same way and claims the same was given them."""
@@ -167,11 +178,13 @@ def _far_positions(x: Tensor, numbers: Numbers) -> Iterator[Tensor]:
         return
     by_length = numbers.get("kind") in _BY_LENGTH
     limit = int(numbers.get("original") or x.max() + 1) if by_length else max(_PLACES) + 1
-    places = [place for place in _PLACES if place < limit]
-    yield torch.tensor(places, device=x.device).repeat(math.ceil(x.numel() / len(places)))[: x.numel()].reshape(x.shape)
+    for end in (limit, _NEAR):  # a table that is looked up has an end
+        places = torch.tensor([place for place in _PLACES if place < min(end, limit)], device=x.device)
+        yield places.repeat(math.ceil(x.numel() / len(places)))[: x.numel()].reshape(x.shape)
 
 
 _BY_LENGTH = frozenset({"dynamic", "longrope"})
+_NEAR = 2048
 _PLACES = (131_071, 0, 1, 2, 3, 255, 256, 257, 2047, 2048, 4095, 4096, 4097, 8191, 8192, 32_767, 32_768, 65_537)
 
 

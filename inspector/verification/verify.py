@@ -89,7 +89,7 @@ def verify(
         elements=checker.values.elements,
         uncovered=_uncovered(first, running.module, rows),
         power=checker.values.probe.figures(),
-        notes=(*checker.values.asides, *checker.values.probe.notes()),
+        notes=(*checker.values.asides, *checker.values.probe.notes(), *(special.notes() if special else ())),
         tool=first.trace.tool,
     )
 

@@ -115,3 +115,18 @@ def test_one_stage_of_each_kind_is_asked(verified):
     asked = [row.where for row in found.rows if row.special is not None]
     assert asked.count("layer 0 attention.norm") == 1
     assert "layer 1 attention.norm" not in asked
+
+
+def test_what_could_not_be_asked_is_named(ready, report_of, monkeypatch):
+    from inspector.tracing.tape import Tape
+
+    assert not any("could not be given" in note for note in report_of(ready("llama")).notes)
+
+    def lost(*_):
+        raise KeyError("a value that was not kept")
+
+    monkeypatch.setattr(Tape, "play", lost)
+    said = [note for note in report_of(ready("llama")).notes if "could not be given" in note]
+    assert len(said) == 4
+    assert said[0].startswith("could not be given far positions") and said[0].endswith(": positions.rope_table")
+    assert "attention.norm, head.norm, mlp.norm" in said[2]
