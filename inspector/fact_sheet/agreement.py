@@ -87,11 +87,14 @@ def _kinds_apart(scene: Scene, seen: Seen) -> bool:
 
 
 def _claimed_of(scene: Scene, seen: Seen, claim: tuple[Plain, ...]) -> set[Plain]:
-    """What a claim for each layer says of the layers of this kind; each of two stacks counts its own from zero."""
+    """What a claim for each layer says of the layers of this kind; each of two stacks counts its own from zero, unless
+    the claim has a value for all layers of both.
+    """
     place = seen.place
     if not isinstance(place, Kind):
         return set()
-    first = _first_writing(scene) if crosses(scene, place) else 0
+    of_both = len(claim) == scene.graph.layers
+    first = _first_writing(scene) if crosses(scene, place) and not of_both else 0
     return {claim[layer - first] for layer in place.layers if layer - first < len(claim)}
 
 
@@ -228,7 +231,9 @@ def _scaling(scene: Scene, seen: Seen, claim: Plain) -> bool | None:
 _RULES: dict[str, Rule] = {
     "attention.direction": _direction,
     "attention.kind": _of_each(_kind_of_heads),
+    "attention.heads": _of_each(_plainly),
     "attention.kv_heads": _of_each(_plainly),
+    "attention.head_dim": _of_each(_plainly),
     "embedding.scale": _in_this_format,
     "head.scale": _in_this_format,
     "attention.scale": _in_this_format,

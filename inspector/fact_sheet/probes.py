@@ -262,7 +262,8 @@ def tying(lab: Lab) -> Iterator[Result]:
 
 
 def _table_name(scene: Scene) -> str:
-    for stage in scene.stages(None, "embedding.token"):
+    """The table of the side that answers, where there are two."""
+    for stage in reversed(scene.stages(None, "embedding.token")):
         for value in stage.parameters:
             record = scene.trace.values[value]
             if record.kind == "parameter" and record.name and len(record.shape) == 2:

@@ -16,6 +16,7 @@ from typing import Any
 
 from inspector.messages import messages
 from inspector.records import Claims, Plain, plain
+from inspector.source.two_sides import joined, other_side
 
 _SAME_ACTIVATION = {
     "swish": "silu",
@@ -45,12 +46,20 @@ def claims_of(config: Any, given: dict[str, Any], whole: Any = None) -> Claims:
     >>> claims.facts[0], claims.unread
     (('model.layers', 12, 'config n_layer'), ('flux',))
     """
+    facts = _facts(config, whole)
+    reading = other_side(whole)
+    if reading is not None:
+        facts = joined(_facts(reading, whole), facts)
+    return Claims(tuple(facts.values()), tuple(_unread(config, given)), tuple(_explained(config)))
+
+
+def _facts(config: Any, whole: Any) -> dict[str, tuple[str, Plain, str]]:
     facts: dict[str, tuple[str, Plain, str]] = {}
     for row in _table()["claim"]:
         value = None if row["fact"] in facts else _claimed(row, config, whole)
         if value is not None:
             facts[row["fact"]] = (row["fact"], value, f"config {_own_name(config, row['key'])}")
-    return Claims(tuple(facts.values()), tuple(_unread(config, given)), tuple(_explained(config)))
+    return facts
 
 
 def impossible(names: Mapping[str, str], given: Mapping[str, Any]) -> list[tuple[str, int]]:
