@@ -56,7 +56,8 @@ class Watcher(TorchFunctionMode):
         self._shadows = shadows
         self.concrete: list[bool] = []
         self.stack = [0]
-        self.paths = {id(child): index for index, child in enumerate(self._register(module))}
+        self._parts = self._register(module)  # held: one that is put aside in the run must not leave its id to another
+        self.paths = {id(child): index for index, child in enumerate(self._parts)}
 
     def _register(self, module: nn.Module) -> list[nn.Module]:
         named = list(module.named_modules())

@@ -209,3 +209,24 @@ def test_names_of_modules_do_not_decide_the_order():
         return [op.name for op in watch(Unused(), {"x": torch.ones(2)}).seen.ops]
 
     assert order("a", "z") == order("z", "a")
+
+
+class Replacing(nn.Module):
+    """Every part gives its place to another one before it is called: BigBird does so when its input is short."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = nn.ModuleList(nn.Linear(4, 4) for _ in range(20))
+
+    def forward(self, x):
+        for index in range(len(self.parts)):
+            self.parts[index] = nn.Linear(4, 4)
+            x = self.parts[index](x)
+        return x
+
+
+def test_a_part_that_is_put_aside_leaves_its_name_to_none():
+    trace = observe(live_subject(Replacing(), (torch.ones(2, 4),)), CPU)
+
+    assert [op.name for op in trace.ops if op.module] == []
+    assert sum(op.name == "linear" for op in trace.ops) == 20
