@@ -47,6 +47,8 @@ def rope_table(look: Look, stage: Stage) -> Reading:
         return [*drafts, draft(complex_table, position_ids_BS=numbered, **numbers)]
     if len({look.shape(value)[-1] for value in made}) > 1 or look.shape(made[0])[-1] not in (what.size, what.size // 2):
         return "tables of another width than what they turn"
+    if any(op.name == "neg" for op in look.live(stage)):
+        return "a table for turning back besides"
     layout = _columns(look, made, what)
     return [*drafts, draft(table, position_ids_BS=numbered, layout=layout, **numbers)]
 
