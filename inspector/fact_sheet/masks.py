@@ -39,13 +39,16 @@ def visible(scene: Scene, kind: Kind) -> Visible | str:
     ops = scene.ops(scene.stages(kind, *_CARRIERS))
     if scene.trace.scenario.seq == 1:
         return "one query shows no direction: it looks back in any case"
-    for op in ops:
-        found = mask_at(scene.graph, op)
-        if found is not None:
-            return _named(scene, found, (op.id,))
+    found = [(mask, op.id) for op in ops if (mask := mask_at(scene.graph, op)) is not None]
+    hiding = next(((mask, op) for mask, op in found if mask.kind != "full"), None)
     masks = scene.stages(kind, "attention.mask")
-    if masks:
+    inside = {op for stage in masks for op in stage.ops}
+    if hiding is not None:  # another one may hide nothing: zeros that a product is added to
+        return _named(scene, hiding[0], (hiding[1],))
+    if masks and inside.isdisjoint(op for _, op in found):
         return "the contents of the mask are not known"
+    if found:
+        return _named(scene, found[0][0], (found[0][1],))
     return _named(scene, MaskKind("full"), tuple(op.id for op in ops if scene.flow.is_product(op))[:1])
 
 

@@ -19,6 +19,7 @@ from inspector.fact_sheet.across import crosses
 from inspector.fact_sheet.norms import block_norms
 from inspector.fact_sheet.scene import Kind, Scene
 from inspector.records import Plain, Trace
+from inspector.roles.rope import Rope
 from inspector.source.inputs import accepted
 from inspector.source.tiny import twin_of
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 LENGTH = 24
 _STILL = 1e-4
 """A part of the largest value: what moves less has not moved."""
+
+_FAINT = 1e-6
+"""The same for what one token does to one far away through a single block: little, and more than rounding does."""
 
 
 class Result(NamedTuple):
@@ -121,9 +125,9 @@ class Lab:
             raise _CannotTell(f"the twin has no {path}") from error
 
 
-def moved(before: Tensor, after: Tensor) -> Tensor:
+def moved(before: Tensor, after: Tensor, still: float = _STILL) -> Tensor:
     """Which rows (tokens) are no longer what they were."""
-    return (before - after).abs().amax(-1)[0] > _STILL * before.abs().max()
+    return (before - after).abs().amax(-1)[0] > still * before.abs().max()
 
 
 # who sees whom
@@ -148,8 +152,8 @@ def window(lab: Lab) -> Iterator[Result]:
     for kind in lab.there(lab.scene.where("attention")):
         block = lab.block(_path(lab.scene, kind))
         still = _through(lab, block, None)
-        forward = moved(still, _through(lab, block, 0))
-        back = moved(still, _through(lab, block, LENGTH - 1))
+        forward = moved(still, _through(lab, block, 0), _FAINT)
+        back = moved(still, _through(lab, block, LENGTH - 1), _FAINT)
         reach = int(forward.nonzero().max()) if bool(forward.any()) else 0
         layer = kind.layers[0]
         yield Result("attention.window", layer, "a change reaches so many tokens on", reach)
@@ -175,9 +179,12 @@ def _through(lab: Lab, block: nn.Module, place: int | None) -> Tensor:
     def change(_: nn.Module, args: Any, kwargs: Any) -> Any:
         if place is None or caught:
             return None
-        if args and isinstance(args[0], Tensor):
-            return (_changed_at(args[0], place), *args[1:]), kwargs
-        return args, kwargs | {"hidden_states": _changed_at(kwargs["hidden_states"], place)}
+        stream = args[0] if args and isinstance(args[0], Tensor) else kwargs["hidden_states"]
+        if stream.dim() != 3 or stream.shape[1] != LENGTH:
+            raise _CannotTell("what enters a block has no row per token")
+        new = _changed_at(stream, place)  # wherever it is handed in: Funnel's blocks get it three times
+        swap = lambda value: new if value is stream else value  # noqa: E731 - a line that is used twice
+        return tuple(map(swap, args)), {name: swap(value) for name, value in kwargs.items()}
 
     def catch(_: nn.Module, __: Any, output: Any) -> None:
         caught.append(output if isinstance(output, Tensor) else output[0])
@@ -188,7 +195,7 @@ def _through(lab: Lab, block: nn.Module, place: int | None) -> Tensor:
     finally:
         for hook in hooks:
             hook.remove()
-    if not caught or caught[0].dim() != 3:
+    if not caught or caught[0].dim() != 3 or caught[0].shape[1] != LENGTH:
         raise _CannotTell("a block hands on no row per token")
     return caught[0]
 
@@ -208,9 +215,41 @@ def position(lab: Lab) -> Iterator[Result]:
         raise _CannotTell("it takes no positions")
     if any(lab.scene.has(kind, "attention.temperature") for kind in lab.scene.kinds):
         raise _CannotTell("its queries are scaled by position besides")
+    if any(crosses(lab.scene, kind) for kind in lab.scene.kinds):
+        raise _CannotTell("it looks at another sequence, whose positions stay")
+    if any(_is_weighed_when_turned(lab.scene, kind) for kind in lab.scene.kinds):
+        raise _CannotTell("what is turned is weighted afterwards, so that the same turn gives other scores")
+    if len({_counted_by(lab.scene, rope) for rope in lab.scene.naming.ropes}) > 1:
+        raise _CannotTell("not all of its rotations go by the same positions")
+    if _rounding_moves(lab):
+        raise _CannotTell("rounding alone moves its outputs")
     places = torch.arange(LENGTH)[None]
     change = moved(lab.run(lab.ids, position_ids=places), lab.run(lab.ids, position_ids=places + 5))
     yield Result("position.kind", None, "outputs move when all positions are shifted", bool(change.any()))
+
+
+def _is_weighed_when_turned(scene: Scene, kind: Kind) -> bool:
+    """Whether queries or keys are normalised behind the rotation: each element has a weight of its own there."""
+    turned = {value for stage in scene.stages(kind, "attention.rope") for value in stage.outputs}
+    read = [value for stage in scene.stages(kind, "attention.q_norm", "attention.k_norm") for value in stage.inputs]
+    return any(scene.flow.through(value, ("plumb", "view")) in turned for value in read)
+
+
+def _counted_by(scene: Scene, rope: Rope) -> frozenset[int]:
+    """The ops that count the positions which a rotation goes by."""
+    makers = (scene.flow.maker(value) for value in scene.control(rope.tables))
+    return frozenset(op.id for op in makers if op is not None and op.name == "arange")
+
+
+def _rounding_moves(lab: Lab) -> bool:
+    """Whether a change as small as rounding moves the outputs: so it is where very many blocks follow one another."""
+    table = lab.module.get_parameter(_table_name(lab.scene, writing=lab.two_sided))
+    before = lab.run(lab.ids)
+    kept = table.detach().clone()
+    table.mul_(1 + 2**-22)
+    after = lab.run(lab.ids)
+    table.copy_(kept)
+    return bool(moved(before, after).any())
 
 
 # norms
@@ -248,7 +287,7 @@ def _of_norm(lab: Lab, norm: nn.Module, layer: int) -> Iterator[Result]:
 
 def tying(lab: Lab) -> Iterator[Result]:
     """Change the row of a token that is not there: does its logit move?"""
-    name = _table_name(lab.scene)
+    name = _table_name(lab.scene, writing=lab.two_sided)
     table = lab.module.get_parameter(name)
     before = lab.run(lab.ids)
     if before.shape[-1] != table.shape[0]:
@@ -261,9 +300,10 @@ def tying(lab: Lab) -> Iterator[Result]:
     yield Result("embedding.tied", None, "the token table moves the logits", change)
 
 
-def _table_name(scene: Scene) -> str:
-    """The table of the side that answers, where there are two."""
-    for stage in reversed(scene.stages(None, "embedding.token")):
+def _table_name(scene: Scene, *, writing: bool) -> str:
+    """The table of the side that writes, where there are two."""
+    stages = scene.stages(None, "embedding.token")
+    for stage in reversed(stages) if writing else stages:
         for value in stage.parameters:
             record = scene.trace.values[value]
             if record.kind == "parameter" and record.name and len(record.shape) == 2:

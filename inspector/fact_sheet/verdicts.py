@@ -22,12 +22,18 @@ def _relative(value: Plain) -> bool:
     return not {"learned", "sinusoidal"} & set(str(value).split(" + "))
 
 
+def _is_as_wide(value: Plain, reach: Plain) -> bool:
+    """A window that is wider than the twin's sequence hides nothing there."""
+    seen = isinstance(reach, int) and reach < REACH
+    return not seen if isinstance(value, int) and value > REACH else (value is not None) == seen
+
+
 FITS: dict[str, Callable[[Plain, Plain], bool]] = {
     "attention.direction": lambda value, both: (value == "bidirectional") == both,
-    "attention.window": lambda value, reach: (value is not None) == (isinstance(reach, int) and reach < REACH),
+    "attention.window": _is_as_wide,
     "position.kind": lambda value, shifts: _relative(value) != shifts,
     "norm.kind": lambda value, moves: (value == "rms") == moves,
-    "norm.offset": lambda value, stays: (value == 1) == stays,
+    "norm.offset": lambda value, stays: (1 if stays else 0) in (value if isinstance(value, tuple) else (value,)),
     "embedding.tied": lambda value, moves: value == moves,
 }
 """Fact -> whether its value fits what an experiment says."""

@@ -156,7 +156,8 @@ def _kernel(flow: Flow, op: Op) -> Norm:
     if weight is None and bias is None:
         result, weight, bias, offset = _affine(flow, op.outputs[0], ops)
         return Norm(tuple(ops), source, result, kind, number, weight, bias, offset)
-    return Norm(tuple(ops), source, _trailing_cast(flow, op.outputs[0], ops), kind, number, weight, bias, offset=False)
+    offset = weight is not None and _adds_one(flow, dict(op.operands).get("weight"))
+    return Norm(tuple(ops), source, _trailing_cast(flow, op.outputs[0], ops), kind, number, weight, bias, offset)
 
 
 def _composite(flow: Flow, root: Op) -> Norm | None:

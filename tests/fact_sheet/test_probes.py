@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+import inspector
 from inspector.errors import ModelAtFault
 from inspector.fact_sheet.facts import Evidence, Fact, FactSheet
 from inspector.fact_sheet.probes import probe
@@ -65,7 +66,7 @@ WRONG = [
     ("attention.direction", "causal", True),
     ("attention.direction", "bidirectional", False),
     ("attention.window", None, 7),
-    ("attention.window", 4096, 23),
+    ("attention.window", 8, 23),
     ("position.kind", "learned", False),
     ("position.kind", "rope", True),
     ("norm.kind", "layer", True),
@@ -146,3 +147,41 @@ def test_a_config_that_cannot_be_shrunk_gives_its_reason(tiny, monkeypatch):
     with pytest.raises(ModelAtFault, match="no small twin of tiny llama runs") as caught:
         twin_of(tiny("llama"), Scenario())
     assert caught.value.why == "too small"
+
+
+def test_a_window_wider_than_the_twins_sequence_is_not_denied():
+    assert not with_probes(sheet(Fact("attention.window", 4096)), [("attention.window", 0, "a test", 23)], ()).conflicts
+    assert with_probes(sheet(Fact("attention.window", 4096)), [("attention.window", 0, "a test", 9)], ()).conflicts
+
+
+AGREEING = [
+    ("gpt_neox_japanese", "attention.direction", "causal"),  # a mask of zeros in its product hides nothing
+    ("nemotron", "norm.offset", 1),  # torch's own norm, given the weight and one
+    ("mobilebert", "attention.window", None),  # what a far token does is little without norms
+    ("t5gemma", "embedding.tied", True),  # the table of the side that writes
+]
+
+
+@pytest.mark.parametrize(("name", "fact", "value"), AGREEING, ids=[row[0] for row in AGREEING])
+def test_graph_and_experiment_agree(name, fact, value):
+    found = inspector.facts(f"model_type:{name}", twin=True)
+
+    assert {row.value for row in found.rows if row.id == fact} >= {value}
+    assert all(row.probed for row in found.rows if row.id == fact and row.evidence.probes)
+    assert any(row.evidence.probes for row in found.rows if row.id == fact)
+
+
+TELLING_NOTHING = [
+    ("hunyuan_v1_dense", "position.kind", "weighted afterwards"),
+    ("deepseek_v4", "position.kind", "not all of its rotations"),
+    ("hrm_text", "position.kind", "rounding alone"),
+    ("funnel", "attention.window", "no row per token"),
+]
+
+
+@pytest.mark.parametrize(("name", "fact", "why"), TELLING_NOTHING, ids=[row[0] for row in TELLING_NOTHING])
+def test_an_experiment_that_could_tell_nothing_says_why(name, fact, why):
+    found = inspector.facts(f"model_type:{name}", twin=True)
+
+    assert not found.conflicts
+    assert any(note.startswith(f"{fact}: no experiment") and why in note for note in found.sheet.notes)

@@ -204,11 +204,11 @@ def _within(place: Place, key: str, value: dict[str, Any]) -> Iterator[Flip]:
 
 def _rotations(place: Place, key: str, value: dict[str, Any]) -> Iterator[Flip]:
     old = value["rope_type"]
-    pairs = _turned(place.part, value) // 2
+    # The share of a proportional rotation is another thing: all elements are in its tables, some do not turn.
+    whole = {"partial_rotary_factor": 1.0} if old == "proportional" else {}
+    pairs = _turned(place.part, {**value, **whole}) // 2
     for kind, row in table()["rotation"].items():
         if kind != old:
-            # The share of a proportional rotation is another thing: all elements are in its tables, some do not turn.
-            whole = {"partial_rotary_factor": 1.0} if old == "proportional" else {}
             lists = {name: [number] * pairs for name, number in row.get("pairs", {}).items()}
             inside = {f"{key}.{name}": number for name, number in {**row.get("set", {}), **lists, **whole}.items()}
             outside = {place.own(name): number for name, number in row.get("beside", {}).items()}
@@ -216,8 +216,10 @@ def _rotations(place: Place, key: str, value: dict[str, Any]) -> Iterator[Flip]:
 
 
 def _turned(part: dict[str, Any], rotation: dict[str, Any]) -> int:
-    """How many elements of a head are turned."""
-    width = part.get("qk_rope_head_dim") or part.get("kv_channels") or head_width(part)
+    """How many elements of a head are turned: all of a part that is for positions alone."""
+    if part.get("qk_rope_head_dim"):
+        return int(part["qk_rope_head_dim"])
+    width = part.get("kv_channels") or head_width(part)
     return int(width * rotation.get("partial_rotary_factor", 1.0))
 
 
