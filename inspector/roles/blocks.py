@@ -272,7 +272,8 @@ def _spread_back(context: Context, beside: Collection[int], ops: Iterable[Op]) -
             read = {parts[other.id].layer for other in users or makers}
             layers = near - {None} or (read if len(read) == 1 else read - {None})
             shared = parts[op.id].section in ("embedding", "head", "mask", "positions", "control")
-            if shared and not _serves_stage(context, op):
+            behind = parts[op.id].section == "layout" and not users  # what leaves the model is no block's
+            if behind or (shared and not _serves_stage(context, op)):
                 continue
         if len(layers) == 1 and None not in layers:
             parts.change(op.id, layer=layers.pop())

@@ -24,6 +24,7 @@ def name_leftovers(context: Context) -> None:
         norms = {context.norm_of[user.id].result for user in users if user.id in context.norm_of}
         if flow.live[index] and flow.kind[index] in _MOVING and len(norms) < 2:  # it begins no one stage else
             _join(context, op, users)
+    _name_behind_streams(context)
     for index in parts.open():
         op = flow.ops[index]
         if flow.live[index] and flow.kind[index] in _MOVING:
@@ -33,6 +34,21 @@ def name_leftovers(context: Context) -> None:
         if flow.live[index] and flow.kind[index] in _MOVING:
             name = "layout.contiguous" if flow.ops[index].name == "contiguous" else _LAYOUT[flow.kind[index]]
             parts.claim([index], name, rule="moves data between different parts")
+
+
+def _name_behind_streams(context: Context) -> None:
+    """What is cut or turned behind the last block is no part of it: it would be of another kind than the others."""
+    flow, parts = context.flow, context.parts
+    outer = [residual for residual in context.residuals if not residual.nested]
+    parents = {id(residual.parent) for residual in outer}
+    ends = {residual.result for residual in outer if id(residual) not in parents}
+    ends |= {norm.result for norm in context.norms if norm.source in ends and norm.result in context.trunk}
+    for index in parts.open():
+        op = flow.ops[index]
+        if not flow.live[index] or flow.kind[index] not in ("view", "select") or op.inputs[0] not in ends:
+            continue
+        pools = flow.kind[index] == "select" and flow.rank(op.outputs[0]) < flow.rank(op.inputs[0])
+        parts.claim([index], "head.pooler" if pools else "layout.reshape", rule="reads the end of a stream")
 
 
 def _name_dead_ends(context: Context) -> None:
