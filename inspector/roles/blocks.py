@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["name_bottlenecks", "name_first_norms", "name_regions", "number_layers"]
+__all__ = ["AFFINE", "name_bottlenecks", "name_first_norms", "name_regions", "number_layers"]
 
 from collections.abc import Collection, Iterable
 
@@ -99,10 +99,11 @@ def _scalings(context: Context, residual: Residual) -> list[int]:
 
 
 def _scaled_after(context: Context, residual: Residual) -> list[int]:
-    """What scales and shifts the sum before it is the stream, or leaves as the last of a stream that is scaled so."""
+    """What scales and shifts the sum, or its norm, before it is the stream; so does what leaves the last block."""
     flow = context.flow
-    ops, value = list[int](), residual.result
-    while (op := flow.only_consumer(value)) is not None and op.name in _AFFINE and len(flow.act_inputs(op)) == 1:
+    normed = _norm_after(context, residual)
+    ops, value = list[int](), residual.result if normed is None else context.norm_of[normed[-1]].result
+    while (op := flow.only_consumer(value)) is not None and op.name in AFFINE and len(flow.act_inputs(op)) == 1:
         ops.append(op.id)
         value = op.outputs[0]
         if value in context.trunk:
@@ -110,7 +111,7 @@ def _scaled_after(context: Context, residual: Residual) -> list[int]:
     return []
 
 
-_AFFINE = frozenset({"mul", "div", "add", "sub"})
+AFFINE = frozenset({"mul", "div", "add", "sub"})
 
 
 def _on_stream(context: Context, skip: int, before: int) -> list[int]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from inspector.records import Trace
 from inspector.roles.attention import find_attentions, name_attention
-from inspector.roles.blocks import name_bottlenecks, name_first_norms, name_regions, number_layers
+from inspector.roles.blocks import AFFINE, name_bottlenecks, name_first_norms, name_regions, number_layers
 from inspector.roles.context import Attention, Context
 from inspector.roles.control import name_control
 from inspector.roles.cross import name_cross_attentions
@@ -87,22 +87,20 @@ def _trunk(context: Context) -> None:
 
 
 def _scaled_end(context: Context, stream: Sequence[Residual]) -> set[int]:
-    """The last sum of a stream, scaled and shifted as every sum before it was."""
-    flow = context.flow
-    last, before = stream[0], stream[1:]
-    scaled = [_affine(flow, residual.result) for residual in before]
-    value = _affine(flow, last.result)
-    return {value} if before and value != last.result and all(value in context.trunk for value in scaled) else set()
+    """What the last sum of a stream becomes, scaled and shifted as one before it was."""
+    known = {names for residual in stream[1:] for names, value in _scaled(context, residual) if value in context.trunk}
+    return {value for names, value in _scaled(context, stream[0]) if names in known}
 
 
-def _affine(flow: Flow, value: int) -> int:
-    """`value` after it was multiplied by one vector and another was added."""
-    for name in ("mul", "add"):
-        op = flow.only_consumer(value)
-        if op is None or op.name != name or not any(flow.weight(item) is not None for item in op.inputs):
-            return value
-        value = op.outputs[0]
-    return value
+def _scaled(context: Context, residual: Residual) -> Iterator[tuple[tuple[str, ...], int]]:
+    """(names of the ops, value) for each scaling and shift behind a sum, or behind the norm of it."""
+    flow, value = context.flow, residual.result
+    names: tuple[str, ...] = ()
+    normed = (norm.result for norm in context.norms if norm.source == value and norm.result in context.trunk)
+    value = next(normed, value)
+    while (op := flow.only_consumer(value)) is not None and op.name in AFFINE and len(flow.act_inputs(op)) == 1:
+        value, names = op.outputs[0], (*names, op.name)
+        yield names, value
 
 
 def _streams(outer: Sequence[Residual]) -> Iterator[list[Residual]]:

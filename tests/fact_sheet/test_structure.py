@@ -229,7 +229,7 @@ def test_the_last_norm_of_an_encoder_belongs_to_its_last_block(facts_of):
     assert sheet.get("model.layer_pattern") == "2 full + 2 causal"
 
 
-@pytest.mark.parametrize(("name", "pattern"), [("dpr", "2"), ("fsmt", "2 kind 1 + 2 kind 2")])
+@pytest.mark.parametrize(("name", "pattern"), [("dpr", "2"), ("fsmt", "2 kind 1 + 2 kind 2"), ("xlm", "2")])
 def test_what_is_cut_behind_the_last_block_makes_it_no_other_kind(name, pattern):
     sheet = fact_sheet(observe_twin(subject_of(resolve(f"model_type:{name}")), Scenario()))
 
