@@ -77,27 +77,29 @@ def _trunk(context: Context) -> None:
         value for skip in skips for value in (*flow.stripping(skip), rows_of(flow, skip)) if value in made
     }  # masked after the norm, or cut to some tokens
     context.trunk |= skips
-    sums = {norm.result: flow.through(norm.source, ("plumb", "view")) for norm in context.norms}  # unpacked at most
-    normed = {source for result, source in sums.items() if result in skips}
+    after: dict[int, int] = {}  # sum -> the norm of it, that which the stream goes on from first
+    for norm in sorted(context.norms, key=lambda norm: norm.result in skips):
+        after[flow.through(norm.source, ("plumb", "view"))] = norm.result
     for stream in _streams(outer):
-        post = [residual for residual in stream if residual.result in normed]
-        if len(post) * 2 >= len(stream):  # the last norm of a post-norm stack has no block after it
-            context.trunk |= {result for result, source in sums.items() if source == stream[0].result}
-        context.trunk |= _scaled_end(context, stream)
+        post = [residual for residual in stream if after.get(residual.result) in skips]
+        last = after.get(stream[0].result)
+        if last is not None and len(post) * 2 >= len(stream):  # no block comes after it to show that it is the stream
+            context.trunk.add(last)
+        ends = (after.get(residual.result) for residual in stream)
+        starts = [end if end in context.trunk else residual.result for residual, end in zip(stream, ends, strict=True)]
+        context.trunk |= _scaled_as_before(context, *starts)
 
 
-def _scaled_end(context: Context, stream: Sequence[Residual]) -> set[int]:
+def _scaled_as_before(context: Context, last: int, *earlier: int) -> set[int]:
     """What the last sum of a stream becomes, scaled and shifted as one before it was."""
-    known = {names for residual in stream[1:] for names, value in _scaled(context, residual) if value in context.trunk}
-    return {value for names, value in _scaled(context, stream[0]) if names in known}
+    flow = context.flow
+    known = {names for start in earlier for names, value in _scaled(flow, start) if value in context.trunk}
+    return {value for names, value in _scaled(flow, last) if names in known}
 
 
-def _scaled(context: Context, residual: Residual) -> Iterator[tuple[tuple[str, ...], int]]:
-    """(names of the ops, value) for each scaling and shift behind a sum, or behind the norm of it."""
-    flow, value = context.flow, residual.result
+def _scaled(flow: Flow, value: int) -> Iterator[tuple[tuple[str, ...], int]]:
+    """(names of the ops, value) for each scaling and shift behind a value."""
     names: tuple[str, ...] = ()
-    normed = (norm.result for norm in context.norms if norm.source == value and norm.result in context.trunk)
-    value = next(normed, value)
     while (op := flow.only_consumer(value)) is not None and op.name in AFFINE and len(flow.act_inputs(op)) == 1:
         value, names = op.outputs[0], (*names, op.name)
         yield names, value
