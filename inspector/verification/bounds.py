@@ -17,7 +17,7 @@ from torch import Tensor
 
 from inspector.reference.activations import activate
 from inspector.reference.attention import contract, scale, scores, softmax, weighted_sum
-from inspector.reference.experts import combine, combine_sorted, expert_linear, grouped_linear
+from inspector.reference.experts import chosen_linear, combine, combine_sorted, expert_linear, grouped_linear
 from inspector.reference.feedforward import summed
 from inspector.reference.frequencies import RopeScaling, inverse_frequencies
 from inspector.reference.projections import convolve, linear, linear_heads
@@ -87,7 +87,7 @@ def _group(case: Case) -> Tensor:
 def _combine(case: Case) -> Tensor:
     """Each answer weighed and rounded, then added up."""
     one, active = case.arithmetic, int(case.attributes["active"])
-    function = combine_sorted if "back_M" in case.operands else combine
+    function: Callable[..., Tensor] = combine_sorted if "back_M" in case.operands else combine
     size = function(**{name: tensor.abs() for name, tensor in case.operands.items()}, active=active)
     bound: Tensor = (active + 2) * one.u * size + one.tiny
     return bound
@@ -368,6 +368,7 @@ BOUNDS: dict[str, Bound] = {
     "experts.shares": _shares,
     "experts.score_of_groups": _group,
     "experts.grouped_linear": lambda case: _contraction(case, grouped_linear, case.operands["x_MI"].shape[-1] + 1),
+    "experts.chosen_linear": lambda case: _contraction(case, chosen_linear, case.operands["x_MI"].shape[-1] + 1),
     "experts.combine_sorted": _combine,
     "experts.expert_linear": lambda case: _contraction(case, expert_linear, case.operands["x_MI"].shape[-1] + 1),
     "experts.combine": _combine,

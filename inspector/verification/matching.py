@@ -35,7 +35,8 @@ def match(stages: Sequence[Stage], steps: Sequence[Step]) -> Matching:
     """
     waiting: dict[tuple[str, int | None], deque[Step]] = defaultdict(deque)
     for step in steps:
-        waiting[step.name, step.layer].append(step)
+        if not _is_rounding(step):
+            waiting[step.name, step.layer].append(step)
     found: dict[int, list[Step]] = {}
     readers = _Readers(stages, steps)
     for stage in stages:
@@ -47,9 +48,24 @@ def match(stages: Sequence[Stage], steps: Sequence[Step]) -> Matching:
         if stage.role == "fused":
             left = _left(waiting, stage.layer, stage.section)
             found[stage.index] = sorted((*found.get(stage.index, ()), *left), key=lambda step: step.index)
+    _add_roundings(found, steps)
     stage_of = {step.index: stage for stage, taken in found.items() for step in taken}
     missing = tuple(step for step in steps if step.index not in stage_of)
     return Matching({stage: tuple(taken) for stage, taken in found.items()}, stage_of, missing)
+
+
+def _add_roundings(found: dict[int, list[Step]], steps: Sequence[Step]) -> None:
+    """Where a value may be rounded to a narrower format it is rounded by the stage that reads it, as it reads it."""
+    for step in steps:
+        if not _is_rounding(step):
+            continue
+        for taken in found.values():
+            if any((source.kind, source.ref) == ("step", step.index) for one in taken for _, source in one.sources):
+                taken[:] = sorted((*taken, step), key=lambda one: one.index)
+
+
+def _is_rounding(step: Step) -> bool:
+    return step.function.rpartition(":")[2] == "rounded"
 
 
 def by_stage(claimed: Claimed) -> Matching:

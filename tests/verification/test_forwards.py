@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from inspector.reference.models import FORWARDS
+from inspector.verification.claiming import whole_claims
 from inspector.verification.claims import claimed_by
 from inspector.verification.mutants.catalogue import CATALOGUE
 from inspector.verification.mutants.run import run_mutants
@@ -26,6 +27,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "falcon, a head each": {},
     "gpt_neox, one after the other": {"use_parallel_residual": False},
     "mistral": {"sliding_window": 8},
+    "mixtral, with a window": {"sliding_window": 8},
     "phi3": {"sliding_window": 8},
     "phi3, turned in part": {
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.75}
@@ -338,7 +340,8 @@ def test_a_mistake_is_told_where_it_is(of_type, monkeypatch, bug):
     one = BUGS[bug]
     run = of_type(one.name)
     module: Any = run.module
-    claimed: Any = claimed_by(run.info.model_type, module, module.config.to_dict(), run.inputs())
+    claims: Any = whole_claims(run, run.info.model_type, module.config.to_dict())
+    claimed = claims(run.inputs())
     one.plant(module, monkeypatch)
 
     report = verify(run, lambda _: claimed)

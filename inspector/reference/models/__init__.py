@@ -2,6 +2,7 @@
 
 shared layer          inputs, memory, attention, the answer; one layer, whose stages have its number
 rotary rope_claims    what decoders with rotary positions have alike, and what a config says of them
+mixture               experts in place of the feed-forward layer
 post_norm             the block of BERT and its kin
 """
 
@@ -26,6 +27,7 @@ FORWARDS: dict[str, str] = {
     "gpt_neox": "gpt_neox",
     "llama": "llama",
     "mistral": "mistral",
+    "mixtral": "mixtral",
     "olmo2": "olmo2",
     "opt": "opt",
     "phi3": "phi3",

@@ -1,0 +1,107 @@
+"""A mixture of experts in place of the feed-forward layer: who is asked, what they say, and the sum of it.
+
+Shapes: B batch, S new tokens, D width, E experts, A active experts, F width of one expert; M = B·S·A rows.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Experts", "answered", "best", "softmax_routed"]
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from inspector.reference import experts
+from inspector.reference.activations import activate
+from inspector.reference.feedforward import multiply
+from inspector.reference.layout import arrange
+from inspector.reference.models.layer import Layer
+from inspector.reference.models.shared import activation_of
+from inspector.reference.projections import split_gate_up
+from inspector.reference.weights import NotCovered
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Experts(NamedTuple):
+    """What a config claims of them.
+
+    number: how many there are. kind: their non-linearity. name: what stands before the names of their weights.
+    """
+
+    number: int
+    active: int
+    kind: str
+    name: str = "mlp.experts"
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Experts:
+        """By the keys that most configs have; how many there are has two names."""
+        number = config["num_local_experts"] if "num_local_experts" in config else config["num_experts"]
+        return cls(number, config["num_experts_per_tok"], activation_of(config, "hidden_act"))
+
+
+def softmax_routed(layer: Layer, x: Tensor, active: int, *, normalised: bool) -> tuple[Tensor, Tensor]:
+    """The weights of the best experts and their numbers, (B, S, A) each: probabilities among all of them.
+
+    `normalised`: divided by their sum (Jiang et al. 2024, arXiv 2401.04088, section 2.1).
+    """
+    logits = layer.linear("moe.router", "mlp.gate", x)
+    scores = layer("moe.router_score", experts.probabilities, logits_NE=logits)
+    weights, whose = best(layer, scores, active)
+    if normalised:
+        weights = layer("moe.router_score", experts.shares, weights_NA=weights)
+    return weights, whose
+
+
+def best(layer: Layer, scores: Tensor, active: int) -> tuple[Tensor, Tensor]:
+    """The largest scores and whose they are, (B, S, A) each; of equal ones any may be the better one."""
+    whose = layer.run.enter("own", "experts", experts.choose(scores, active).experts)
+    return layer("moe.top_k", experts.chosen, scores_NE=scores, experts_NA=whose, active=active)
+
+
+def answered(layer: Layer, x: Tensor, weights: Tensor, whose: Tensor, claims: Experts) -> Tensor:
+    """What the chosen experts say of each token, weighed and added up: (B, S, D).
+
+    NotCovered for other ways to them, such as a loop over the experts.
+    """
+    ways = {"copied": _copied, "sorted": _sorted}
+    if layer.run.dispatch not in ways:
+        raise NotCovered("the reference has no experts that run one by one", why="this model runs them so")
+    return ways[layer.run.dispatch](layer, x, weights, whose, claims)
+
+
+def _copied(layer: Layer, x: Tensor, weights: Tensor, whose: Tensor, claims: Experts) -> Tensor:
+    """Each token once for each of its experts."""
+    length = x.shape[1]
+    x = layer("moe.dispatch", experts.copies, x_ND=x, active=claims.active)
+    weights = layer("moe.dispatch", arrange, x=weights, pattern="B S A -> (B S A)")
+    whose = layer("moe.dispatch", arrange, x=whose, pattern="B S A -> (B S A)")
+    y = _said(layer, x, claims, experts.chosen_linear, experts_M=whose)
+    return layer("moe.combine", experts.combine, answers_MD=y, weights_M=weights, active=claims.active, length=length)
+
+
+def _sorted(layer: Layer, x: Tensor, weights: Tensor, whose: Tensor, claims: Experts) -> Tensor:
+    """The same in the order of the experts. Of the rows of one expert any may come first."""
+    rows, shares, ends, back = layer(
+        "moe.dispatch",
+        experts.sorted_by_expert,
+        x_ND=x,
+        weights_NA=weights,
+        experts_NA=whose,
+        back_M=layer.run.enter("own", "places", experts.places_by_expert(whose)),
+        count=claims.number,
+    )
+    y = _said(layer, rows, claims, experts.grouped_linear, ends_E=ends)
+    how = {"active": claims.active, "length": x.shape[1]}
+    return layer("moe.combine", experts.combine_sorted, answers_MD=y, weights_M=shares, back_M=back, **how)
+
+
+def _said(layer: Layer, x: Tensor, claims: Experts, linear: Callable[..., Tensor], **rows: Tensor) -> Tensor:
+    """down(f(gate(x)) · up(x)), each row by the matrices of its expert; gate and up are halves of one map."""
+    up, down = (layer.weight(f"{claims.name}.{name}") for name in ("gate_up_proj", "down_proj"))
+    y = layer("moe.expert_up", linear, x_MI=x, weight_EOI=up, **rows)
+    gate, up = layer("moe.expert_gate", split_gate_up, x=y)
+    gate = layer("moe.expert_activation", activate, x=gate, kind=claims.kind)
+    y = layer("moe.expert_multiply", multiply, gate=gate, up=up)
+    return layer("moe.expert_down", linear, x_MI=y, weight_EOI=down, **rows)
