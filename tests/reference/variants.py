@@ -72,6 +72,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("mixtral", {"hidden_act": "gelu"}),
     ("qwen2", {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1}),
     ("qwen3", {"rms_norm_eps": 0.2}),
+    ("qwen3_moe", {"norm_topk_prob": True}),
+    ("qwen3_moe", {"use_sliding_window": True, "sliding_window": 5}),
     ("gemma", {"hidden_act": "relu"}),
     ("gemma2", {"sliding_window": 5}),
     ("gemma2", {"query_pre_attn_scalar": 16}),
@@ -116,6 +118,9 @@ SHAPES: list[tuple[str, dict[str, Any]]] = [
     ("mistral", {"num_key_value_heads": 1}),
     ("mixtral", {"num_local_experts": 5}),
     ("qwen3", {"attention_bias": True}),
+    ("qwen3_moe", {"decoder_sparse_step": 2}),
+    ("qwen3_moe", {"mlp_only_layers": [1]}),
+    ("qwen3_moe", {"num_experts": 5}),
     ("gemma", {"attention_bias": True}),
     ("gemma2", {"tie_word_embeddings": False}),
     ("gemma2", {"attn_logit_softcapping": None}),
@@ -145,6 +150,7 @@ DECODERS: list[tuple[str, dict[str, Any]]] = [
     ("phi3", {"sliding_window": 12}),
     ("qwen2", {"use_sliding_window": True, "sliding_window": 14, "max_window_layers": 1}),
     ("qwen3", {}),
+    ("qwen3_moe", {"use_sliding_window": True, "sliding_window": 5}),
 ]
 """What generates. Windows are shorter than the prompt, or end between two steps."""
 

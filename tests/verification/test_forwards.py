@@ -33,6 +33,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.75}
     },
     "qwen2, with a window": {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1},
+    "qwen3_moe, in every second layer": {"decoder_sparse_step": 2, "norm_topk_prob": True},
+    "qwen3_moe, with a window": {"use_sliding_window": True, "sliding_window": 8},
     "qwen3, with a window": {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1},
 }
 """What differs from the small configs of the tests, by the type and in what it differs."""

@@ -17,7 +17,8 @@ from inspector.verification.claiming import whole_claims
 from inspector.verification.report import Report
 from inspector.verification.verify import Running, verify
 
-NAMES = ("mixtral",)
+CONFIGS: dict[str, dict[str, Any]] = {"mixtral": {}, "qwen3_moe": {"norm_topk_prob": True}}
+NAMES = tuple(CONFIGS)
 Plant = Callable[[Any], None]
 
 
@@ -92,9 +93,10 @@ BUGS = {
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("bug", BUGS)
-def test_a_mistake_is_told_where_it_is(ready, bug, dtype):
+@pytest.mark.parametrize("name", NAMES)
+def test_a_mistake_is_told_where_it_is(ready, name, bug, dtype):
     one = BUGS[bug]
-    report = report_with(ready("mixtral", dtype=dtype), one.plant)
+    report = report_with(ready(name, CONFIGS[name], dtype=dtype), one.plant)
     told = [row.where for row in report.failures if one.culprit in row.culprit]
 
     assert f"layer 1 {one.where}" in told, [(row.where, row.culprit) for row in report.failures]
@@ -112,7 +114,7 @@ def test_experts_that_run_one_by_one_are_not_covered(ready, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_in_both_ways_the_stages_before_and_after_are_the_same(ready, report_of, name):
-    copied, sorted_ = (report_of(ready(name, dtype=dtype)) for dtype in ("float32", "bfloat16"))
+    copied, sorted_ = (report_of(ready(name, CONFIGS[name], dtype=dtype)) for dtype in ("float32", "bfloat16"))
     names = [[row.name for row in report.rows if row.name != "moe.dispatch"] for report in (copied, sorted_)]
 
     assert names[0] == names[1]

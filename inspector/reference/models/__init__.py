@@ -33,6 +33,7 @@ FORWARDS: dict[str, str] = {
     "phi3": "phi3",
     "qwen2": "qwen2",
     "qwen3": "qwen3",
+    "qwen3_moe": "qwen3",
     "roberta": "roberta",
     "xlm-roberta": "roberta",
 }

@@ -5,7 +5,7 @@ Shapes: B batch, S new tokens, D width, E experts, A active experts, F width of 
 
 from __future__ import annotations
 
-__all__ = ["Experts", "answered", "best", "softmax_routed"]
+__all__ = ["Experts", "answered", "best", "number_of_experts", "softmax_routed"]
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -36,9 +36,17 @@ class Experts(NamedTuple):
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Experts:
-        """By the keys that most configs have; how many there are has two names."""
-        number = config["num_local_experts"] if "num_local_experts" in config else config["num_experts"]
-        return cls(number, config["num_experts_per_tok"], activation_of(config, "hidden_act"))
+        """By the keys that most configs have."""
+        return cls(number_of_experts(config), config["num_experts_per_tok"], activation_of(config, "hidden_act"))
+
+
+def number_of_experts(config: Mapping[str, Any]) -> int:
+    """How many a config claims, by either of two names; 0 where it claims none.
+
+    >>> number_of_experts({"num_experts": 8}), number_of_experts({})
+    (8, 0)
+    """
+    return int(config.get("num_local_experts") or config.get("num_experts") or 0)
 
 
 def softmax_routed(layer: Layer, x: Tensor, active: int, *, normalised: bool) -> tuple[Tensor, Tensor]:
