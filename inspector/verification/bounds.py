@@ -147,12 +147,13 @@ def _rotate_complex(case: Case) -> Tensor:
 def _rope_table(case: Case) -> tuple[Tensor, ...]:
     """Angles in single precision: the error grows with the position, and beyond 2^24 nothing is left."""
     one, claims = case.arithmetic, dict(case.attributes)
-    layout, _ = claims.pop("layout", "half"), claims.pop("dtype", None)
+    layout, heads, _ = claims.pop("layout", "half"), claims.pop("heads", 1), claims.pop("dtype", None)
     positions = case.operands["position_ids_BS"]
     inverse = inverse_frequencies(RopeScaling(**claims), positions.max() + 1, positions.device)
     angles = (positions[..., None].to(torch.float64) * inverse).abs().unsqueeze(1)
     if layout != "single":
         angles = torch.cat((angles, angles), -1) if layout == "half" else angles.repeat_interleave(2, -1)
+    angles = angles.transpose(1, heads)
     largest = max(float(table.abs().max()) for table in case.expected)  # the attention factor of yarn and longrope
     share = max(largest, 1.0) * one.a
     return tuple(share * (4 * angles + 2) + one.u * table.abs() for table in case.expected)

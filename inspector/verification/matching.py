@@ -34,8 +34,10 @@ def match(stages: Sequence[Stage], steps: Sequence[Step]) -> Matching:
     Of several that belong to no layer (a mask for each kind of layer) one may be left out: they go by who reads them.
     """
     waiting: dict[tuple[str, int | None], deque[Step]] = defaultdict(deque)
+    parts = _parts(steps)
+    inner = {part.index for several in parts.values() for part in several}
     for step in steps:
-        if not _is_rounding(step):
+        if step.index not in inner:
             waiting[step.name, step.layer].append(step)
     found: dict[int, list[Step]] = {}
     readers = _Readers(stages, steps)
@@ -48,24 +50,33 @@ def match(stages: Sequence[Stage], steps: Sequence[Step]) -> Matching:
         if stage.role == "fused":
             left = _left(waiting, stage.layer, stage.section)
             found[stage.index] = sorted((*found.get(stage.index, ()), *left), key=lambda step: step.index)
-    _add_roundings(found, steps)
+    for taken in found.values():
+        whole = {one.index: one for step in taken for one in (*parts[step.index], step)}
+        taken[:] = [whole[index] for index in sorted(whole)]
     stage_of = {step.index: stage for stage, taken in found.items() for step in taken}
     missing = tuple(step for step in steps if step.index not in stage_of)
     return Matching({stage: tuple(taken) for stage, taken in found.items()}, stage_of, missing)
 
 
-def _add_roundings(found: dict[int, list[Step]], steps: Sequence[Step]) -> None:
-    """Where a value may be rounded to a narrower format it is rounded by the stage that reads it, as it reads it."""
+def _parts(steps: Sequence[Step]) -> dict[int, list[Step]]:
+    """Step -> those of its own name that belong to it: one of the two only looks at the other's value in another way.
+
+    The axes of what is read or made are arranged, or it may be rounded, by the stage that reads or makes it.
+    """
+    found: dict[int, list[Step]] = {step.index: [] for step in steps}
+    by_index = {step.index: step for step in steps}
     for step in steps:
-        if not _is_rounding(step):
-            continue
-        for taken in found.values():
-            if any((source.kind, source.ref) == ("step", step.index) for one in taken for _, source in one.sources):
-                taken[:] = sorted((*taken, step), key=lambda one: one.index)
+        for _, source in step.sources:
+            before = by_index.get(int(source.ref)) if source.kind == "step" else None
+            if before is None or (before.name, before.layer) != (step.name, step.layer):
+                continue
+            if _only_looks(before) or _only_looks(step):
+                found[step.index] += [*found[before.index], before]
+    return found
 
 
-def _is_rounding(step: Step) -> bool:
-    return step.function.rpartition(":")[2] == "rounded"
+def _only_looks(step: Step) -> bool:
+    return step.function.rpartition(":")[2] in ("arrange", "pieces", "rounded", "viewed")
 
 
 def by_stage(claimed: Claimed) -> Matching:

@@ -97,6 +97,9 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("opt", {"activation_function": "gelu"}),
     ("bloom", {"apply_residual_connection_post_layernorm": True}),
     ("falcon", {"layer_norm_epsilon": 0.2}),
+    ("gptj", {"rotary_dim": 4}),
+    ("gptj", {"layer_norm_epsilon": 0.2}),
+    ("gptj", {"activation_function": "relu"}),
 ]
 """The same weights give something else than with what the type says by default."""
 
@@ -126,6 +129,8 @@ SHAPES: list[tuple[str, dict[str, Any]]] = [
     ("gemma2", {"attn_logit_softcapping": None}),
     ("gpt_neox", {"attention_bias": False}),
     ("opt", {"enable_bias": False}),
+    ("gptj", {"n_inner": None}),
+    ("gptj", {"n_head": 2}),
     ("falcon", {"multi_query": True}),
     ("falcon", {"bias": True}),
     ("falcon", {"new_decoder_architecture": True, "num_kv_heads": 2}),
@@ -142,6 +147,7 @@ DECODERS: list[tuple[str, dict[str, Any]]] = [
     ("gemma2", {}),
     ("gpt2", {}),
     ("gpt_neox", {}),
+    ("gptj", {}),
     ("llama", {}),
     ("mistral", {"sliding_window": 5}),
     ("mixtral", {"sliding_window": 5}),
@@ -171,6 +177,8 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], type[Exception], str]] 
     ("opt", {"word_embed_proj_dim": 32}, {}, NotCovered, "word_embed_proj_dim"),
     ("bloom", {}, {"position_ids": torch.ones(1, LENGTH)}, NotCovered, "places that are given"),
     ("bloom", {"n_head": 6}, {}, NotCovered, "no power of two"),
+    ("gptj", {"rotary_dim": None}, {}, NotCovered, "no rotary_dim"),
+    ("gptj", {}, {"token_type_ids": torch.ones(BATCH, LENGTH)}, NotCovered, "does not read token_type_ids"),
     ("falcon", {"alibi": True}, {}, NotCovered, "alibi"),
     ("falcon", {"parallel_attn": False}, {}, NotCovered, "parallel_attn"),
     ("llama", {"attention_bias": True}, {}, ModelAtFault, "hold no model.layers.0.self_attn.q_proj.bias"),
