@@ -17,7 +17,11 @@ from inspector.verification.claiming import whole_claims
 from inspector.verification.report import Report
 from inspector.verification.verify import Running, verify
 
-CONFIGS: dict[str, dict[str, Any]] = {"mixtral": {}, "qwen3_moe": {"norm_topk_prob": True}}
+CONFIGS: dict[str, dict[str, Any]] = {
+    "mixtral": {},
+    "olmoe": {"norm_topk_prob": True},
+    "qwen3_moe": {"norm_topk_prob": True},
+}
 NAMES = tuple(CONFIGS)
 Plant = Callable[[Any], None]
 

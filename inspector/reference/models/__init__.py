@@ -30,6 +30,7 @@ FORWARDS: dict[str, str] = {
     "mistral": "mistral",
     "mixtral": "mixtral",
     "olmo2": "olmo2",
+    "olmoe": "olmoe",
     "opt": "opt",
     "phi3": "phi3",
     "qwen2": "qwen2",
