@@ -312,8 +312,8 @@ def sorted_by_expert(
     ([2.0, 1.0], [0.25, 0.5], [1, 2], [1, 0])
 
     back: where each of the N·A copies went: of the tokens of one expert any may come first, so which did is taken as
-    given. ValueError where it is no order by experts. Then what tables hold for the expert of each row; whose: and
-    which expert that is.
+    given. ValueError where it is no order by experts. Behind the weights stands what tables hold for the expert of each
+    row; whose: and which expert that is.
     """
     chosen = experts_NA.reshape(-1)
     order = torch.argsort(back_M)
@@ -325,7 +325,7 @@ def sorted_by_expert(
     tables = tuple(table[chosen[order]] for table in (first_E, second_E) if table is not None)
     more = (*tables, chosen[order]) if whose else tables
     rows = x_ND.reshape(-1, x_ND.shape[-1])[order // experts_NA.shape[-1]]
-    return rows, weights_NA.reshape(-1)[order], ends, back_M, *more
+    return rows, weights_NA.reshape(-1)[order], *more, ends, back_M
 
 
 def grouped_linear(

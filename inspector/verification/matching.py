@@ -59,24 +59,18 @@ def match(stages: Sequence[Stage], steps: Sequence[Step]) -> Matching:
 
 
 def _parts(steps: Sequence[Step]) -> dict[int, list[Step]]:
-    """Step -> those of its own name that belong to it: one of the two only looks at the other's value in another way.
+    """Step -> those of its own name and layer that it reads, and that they read: one stage does all of them.
 
-    The axes of what is read or made are arranged, or it may be rounded, by the stage that reads or makes it.
+    Axes are arranged by the stage that reads or makes a value, a bias is added by the map that it belongs to.
     """
     found: dict[int, list[Step]] = {step.index: [] for step in steps}
     by_index = {step.index: step for step in steps}
     for step in steps:
         for _, source in step.sources:
             before = by_index.get(int(source.ref)) if source.kind == "step" else None
-            if before is None or (before.name, before.layer) != (step.name, step.layer):
-                continue
-            if _only_looks(before) or _only_looks(step):
+            if before is not None and (before.name, before.layer) == (step.name, step.layer):
                 found[step.index] += [*found[before.index], before]
     return found
-
-
-def _only_looks(step: Step) -> bool:
-    return step.function.rpartition(":")[2] in ("arrange", "pieces", "rounded", "viewed")
 
 
 def by_stage(claimed: Claimed) -> Matching:

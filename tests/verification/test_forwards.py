@@ -40,7 +40,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 """What differs from the small configs of the tests, by the type and in what it differs."""
 
 NAMES = [*FORWARDS, *(name for name in CONFIGS if name not in FORWARDS)]
-EAGER_ALONE = {"bloom", "gemma2", "gptj"}
+EAGER_ALONE = {"bloom", "gemma2", "gpt_oss", "gptj"}
 """Transformers refuses to build them with another kernel."""
 
 WRONG_IN_HALF = {"gptj": {"positions.rope_table"}}

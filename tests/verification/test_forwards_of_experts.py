@@ -22,8 +22,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "olmoe": {"norm_topk_prob": True},
     "qwen3_moe": {"norm_topk_prob": True},
 }
-NAMES = tuple(CONFIGS)
+NAMES = ("gpt_oss", *CONFIGS)
 Plant = Callable[[Any], None]
+"""Makes a mistake in a block."""
 
 
 def report_with(run: Running, plant: Plant) -> Report:
@@ -31,7 +32,7 @@ def report_with(run: Running, plant: Plant) -> Report:
     module: Any = run.module
     claims: Any = whole_claims(run, run.info.model_type, module.config.to_dict())
     claimed = claims(run.inputs())
-    plant(module.model.layers[-1].mlp)
+    plant(module.model.layers[-1])
     return verify(run, lambda _: claimed)
 
 
@@ -49,7 +50,7 @@ class Routing(nn.Module):
 
 
 def routed(choice: Callable[[Tensor, int], tuple[Tensor, Tensor]]) -> Plant:
-    return lambda mlp: setattr(mlp, "gate", Routing(mlp.gate, choice))
+    return lambda block: setattr(block.mlp, "gate", Routing(block.mlp.gate, choice))
 
 
 def worst(scores: Tensor, active: int) -> tuple[Tensor, Tensor]:
@@ -62,15 +63,15 @@ def as_they_are(scores: Tensor, active: int) -> tuple[Tensor, Tensor]:
     return best, whose
 
 
-def next_expert(mlp: Any) -> None:
+def next_expert(block: Any) -> None:
     """Every token goes to the expert after the one that was chosen."""
-    right = mlp.experts.forward
-    mlp.experts.forward = lambda x, whose, shares: right(x, (whose + 1) % 6, shares)
+    right = block.mlp.experts.forward
+    block.mlp.experts.forward = lambda x, whose, shares: right(x, (whose + 1) % 6, shares)
 
 
-def unweighed(mlp: Any) -> None:
-    right = mlp.experts.forward
-    mlp.experts.forward = lambda x, whose, shares: right(x, whose, torch.ones_like(shares))
+def unweighed(block: Any) -> None:
+    right = block.mlp.experts.forward
+    block.mlp.experts.forward = lambda x, whose, shares: right(x, whose, torch.ones_like(shares))
 
 
 class Bug(NamedTuple):
@@ -82,25 +83,47 @@ class Bug(NamedTuple):
 
 
 BUGS = {
-    "one expert too few": Bug(lambda mlp: setattr(mlp.gate, "top_k", 1), "moe.top_k", "1 are chosen, and 2 should be"),
+    "one expert too few": Bug(
+        lambda block: setattr(block.mlp.gate, "top_k", 1), "moe.top_k", "1 are chosen, and 2 should be"
+    ),
     "the worst experts instead of the best": Bug(routed(worst), "moe.top_k", "others have higher scores"),
     "shares that do not add up to one": Bug(routed(as_they_are), "moe.router_score", "nothing ran for it"),
     "the matrices of the next expert": Bug(next_expert, "moe.dispatch"),
     "all experts have the same weight": Bug(unweighed, "moe.dispatch"),
     "experts that bend in another way": Bug(
-        lambda mlp: setattr(mlp.experts, "act_fn", nn.GELU()),
+        lambda block: setattr(block.mlp.experts, "act_fn", nn.GELU()),
         "moe.expert_activation",
         "function is gelu, claimed is silu",
     ),
 }
 
+OWN = {
+    "one expert too few": Bug(
+        lambda block: setattr(block.mlp.router, "top_k", 1), "moe.top_k", "1 are chosen, and 2 should be"
+    ),
+    "the matrices of the next expert": Bug(next_expert, "moe.dispatch"),
+    "all experts have the same weight": Bug(unweighed, "moe.dispatch"),
+    "values that are cut off too late": Bug(
+        lambda block: setattr(block.mlp.experts, "limit", 8.0), "moe.expert_activation", "given numbers of every size"
+    ),
+    "no bias of the router": Bug(
+        lambda block: setattr(block.mlp.router, "bias", None), "moe.router", "bias is False, claimed is True"
+    ),
+    "the sinks of other heads": Bug(
+        lambda block: setattr(block.self_attn, "sinks", nn.Parameter(block.self_attn.sinks.detach().flip(0))),
+        "attention.sink",
+    ),
+}
+"""What is otherwise in gpt-oss."""
+
+CASES = [(name, bug) for name in CONFIGS for bug in BUGS] + [("gpt_oss", bug) for bug in OWN]
+
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("bug", BUGS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "bug"), CASES)
 def test_a_mistake_is_told_where_it_is(ready, name, bug, dtype):
-    one = BUGS[bug]
-    report = report_with(ready(name, CONFIGS[name], dtype=dtype), one.plant)
+    one = (BUGS if name in CONFIGS else OWN)[bug]
+    report = report_with(ready(name, CONFIGS.get(name), dtype=dtype), one.plant)
     told = [row.where for row in report.failures if one.culprit in row.culprit]
 
     assert f"layer 1 {one.where}" in told, [(row.where, row.culprit) for row in report.failures]
@@ -118,7 +141,7 @@ def test_experts_that_run_one_by_one_are_not_covered(ready, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_in_both_ways_the_stages_before_and_after_are_the_same(ready, report_of, name):
-    copied, sorted_ = (report_of(ready(name, CONFIGS[name], dtype=dtype)) for dtype in ("float32", "bfloat16"))
+    copied, sorted_ = (report_of(ready(name, CONFIGS.get(name), dtype=dtype)) for dtype in ("float32", "bfloat16"))
     names = [[row.name for row in report.rows if row.name != "moe.dispatch"] for report in (copied, sorted_)]
 
     assert names[0] == names[1]

@@ -25,6 +25,7 @@ FORWARDS: dict[str, str] = {
     "gemma2": "gemma2",
     "gpt2": "gpt2",
     "gpt_neox": "gpt_neox",
+    "gpt_oss": "gpt_oss",
     "gptj": "gptj",
     "llama": "llama",
     "mistral": "mistral",

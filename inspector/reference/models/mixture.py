@@ -5,34 +5,42 @@ Shapes: B batch, S new tokens, D width, E experts, A active experts, F width of 
 
 from __future__ import annotations
 
-__all__ = ["Experts", "answered", "best", "number_of_experts", "softmax_routed"]
+__all__ = ["Experts", "Gate", "answered", "best", "number_of_experts", "softmax_routed"]
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from inspector.reference import experts
 from inspector.reference.activations import activate
-from inspector.reference.feedforward import multiply
+from inspector.reference.feedforward import add, multiply
 from inspector.reference.layout import arrange
 from inspector.reference.models.layer import Layer
 from inspector.reference.models.shared import activation_of
-from inspector.reference.projections import split_gate_up
+from inspector.reference.projections import Layout, split_gate_up
 from inspector.reference.weights import NotCovered
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+Linear = Callable[..., "Tensor"]
+
+
 class Experts(NamedTuple):
     """What a config claims of them.
 
-    number: how many there are. kind: their non-linearity. name: what stands before the names of their weights.
+    number: how many there are. kind: their non-linearity. name: what stands before the names of their weights. biased:
+    whether their maps have a bias. stored, cut: how those lie, and where gate and up stand in one of them.
     """
 
     number: int
     active: int
     kind: str
     name: str = "mlp.experts"
+    biased: bool = False
+    stored: Layout = "out_in"
+    cut: Literal["halves", "interleaved"] = "halves"
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Experts:
@@ -68,30 +76,37 @@ def best(layer: Layer, scores: Tensor, active: int) -> tuple[Tensor, Tensor]:
     return layer("moe.top_k", experts.chosen, scores_NE=scores, experts_NA=whose, active=active)
 
 
-def answered(layer: Layer, x: Tensor, weights: Tensor, whose: Tensor, claims: Experts) -> Tensor:
+Gate = Callable[[Layer, "Tensor", "Tensor"], "Tensor"]
+"""What is made of gate and up, both (M, F)."""
+
+
+def answered(
+    layer: Layer, x: Tensor, weights: Tensor, whose: Tensor, claims: Experts, gate: Gate | None = None
+) -> Tensor:
     """What the chosen experts say of each token, weighed and added up: (B, S, D).
 
-    NotCovered for other ways to them, such as a loop over the experts.
+    gate: f(gate) · up where it is not given. NotCovered for other ways to them, such as a loop over the experts.
     """
     ways = {"copied": _copied, "sorted": _sorted}
     if layer.run.dispatch not in ways:
         raise NotCovered("the reference has no experts that run one by one", why="this model runs them so")
-    return ways[layer.run.dispatch](layer, x, weights, whose, claims)
+    said = partial(_said, layer, claims, gate or partial(_gated, kind=claims.kind))
+    return ways[layer.run.dispatch](layer, x, weights, whose, claims, said)
 
 
-def _copied(layer: Layer, x: Tensor, weights: Tensor, whose: Tensor, claims: Experts) -> Tensor:
+def _copied(layer: Layer, x: Tensor, weights: Tensor, whose: Tensor, claims: Experts, said: Linear) -> Tensor:
     """Each token once for each of its experts."""
     length = x.shape[1]
     x = layer("moe.dispatch", experts.copies, x_ND=x, active=claims.active)
     weights = layer("moe.dispatch", arrange, x=weights, pattern="B S A -> (B S A)")
     whose = layer("moe.dispatch", arrange, x=whose, pattern="B S A -> (B S A)")
-    y = _said(layer, x, claims, experts.chosen_linear, experts_M=whose)
+    y = said(x, whose, experts.chosen_linear, experts_M=whose)
     return layer("moe.combine", experts.combine, answers_MD=y, weights_M=weights, active=claims.active, length=length)
 
 
-def _sorted(layer: Layer, x: Tensor, weights: Tensor, whose: Tensor, claims: Experts) -> Tensor:
+def _sorted(layer: Layer, x: Tensor, weights: Tensor, whose: Tensor, claims: Experts, said: Linear) -> Tensor:
     """The same in the order of the experts. Of the rows of one expert any may come first."""
-    rows, shares, ends, back = layer(
+    rows, shares, *whose_is, ends, back = layer(
         "moe.dispatch",
         experts.sorted_by_expert,
         x_ND=x,
@@ -99,17 +114,32 @@ def _sorted(layer: Layer, x: Tensor, weights: Tensor, whose: Tensor, claims: Exp
         experts_NA=whose,
         back_M=layer.run.enter("own", "places", experts.places_by_expert(whose)),
         count=claims.number,
+        whose=claims.biased,
     )
-    y = _said(layer, rows, claims, experts.grouped_linear, ends_E=ends)
+    y = said(rows, whose_is[0] if whose_is else None, experts.grouped_linear, ends_E=ends)
     how = {"active": claims.active, "length": x.shape[1]}
     return layer("moe.combine", experts.combine_sorted, answers_MD=y, weights_M=shares, back_M=back, **how)
 
 
-def _said(layer: Layer, x: Tensor, claims: Experts, linear: Callable[..., Tensor], **rows: Tensor) -> Tensor:
-    """down(f(gate(x)) · up(x)), each row by the matrices of its expert; gate and up are halves of one map."""
-    up, down = (layer.weight(f"{claims.name}.{name}") for name in ("gate_up_proj", "down_proj"))
-    y = layer("moe.expert_up", linear, x_MI=x, weight_EOI=up, **rows)
-    gate, up = layer("moe.expert_gate", split_gate_up, x=y)
-    gate = layer("moe.expert_activation", activate, x=gate, kind=claims.kind)
-    y = layer("moe.expert_multiply", multiply, gate=gate, up=up)
-    return layer("moe.expert_down", linear, x_MI=y, weight_EOI=down, **rows)
+def _said(
+    layer: Layer, claims: Experts, gate: Gate, x: Tensor, whose: Tensor | None, linear: Linear, **rows: Tensor
+) -> Tensor:
+    """down(f(gate(x)) · up(x)), each row by the matrices of its expert; gate and up are of one map. whose: (M,)."""
+
+    def mapped(stage: str, name: str, x: Tensor) -> Tensor:
+        weight = layer.weight(f"{claims.name}.{name}")
+        if not claims.biased:
+            return layer(stage, linear, x_MI=x, weight_EOI=weight, layout=claims.stored, **rows)
+        table = layer.weight(f"{claims.name}.{name}_bias")
+        (bias,) = layer(stage, experts.of_chosen, experts_NA=whose, first_E=table)
+        y = layer(stage, linear, x_MI=x, weight_EOI=weight, layout=claims.stored, **rows)
+        return layer(stage, add, residual=y, x=bias)
+
+    y = mapped("moe.expert_up", "gate_up_proj", x)
+    first, second = layer("moe.expert_gate", split_gate_up, x=y, layout=claims.cut)
+    return mapped("moe.expert_down", "down_proj", gate(layer, first, second))
+
+
+def _gated(layer: Layer, gate: Tensor, up: Tensor, kind: str) -> Tensor:
+    gate = layer("moe.expert_activation", activate, x=gate, kind=kind)
+    return layer("moe.expert_multiply", multiply, gate=gate, up=up)
