@@ -43,9 +43,9 @@ class StageValues:
         self.last = None
         missing = [(name, source) for name, source in entering(steps) if source not in bound.operands]
         if missing:
-            names = dict.fromkeys(word(name) for name, _ in missing)
-            verb = "give" if missing[0][1].kind == "own" else "read"
-            return [Judged(None, None, f"it does not {verb} {', '.join(names)}")]
+            names = ", ".join(dict.fromkeys(word(name) for name, _ in missing))
+            decided = missing[0][1].kind == "own"
+            return [Judged(None, None, f"it does not give {names}" if decided else f"it does not read {names}")]
         try:
             found = self._in_pieces(stage, steps, bound, held)
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
