@@ -52,6 +52,7 @@ OWN: dict[str, dict[str, Any]] = {
     "mistral": {**GROUPED, "sliding_window": None},
     "mixtral": {**GROUPED, "num_local_experts": 6, "num_experts_per_tok": 2, "sliding_window": None},
     "olmo2": {"num_key_value_heads": 2},
+    "olmoe": {"num_key_value_heads": 2, "num_experts": 6, "num_experts_per_tok": 2},
     "opt": {"word_embed_proj_dim": 64, "ffn_dim": 96},
     "phi3": {"num_key_value_heads": 2},
     "qwen2": {"num_key_value_heads": 2},

@@ -52,7 +52,7 @@ def set_up(
     running = Running(found.module, found.inputs, found.scenario, info, found.subject.claims)
     if found.scenario.weights == "random":
         _keep_apart(running)
-    claimed, missing = _claimed(found)
+    claimed, missing = _claimed(found, running)
     return Ran(running, found, claimed, missing, (*found.notes, *notes, *((missing,) if missing else ())))
 
 
@@ -108,16 +108,11 @@ def _with_answers(report: Report, ran: Ran, *, whole: bool) -> Report:
     return replace(report, whole=tuple((f"{one.name} {one.unit}".strip(), one.value) for one in found))
 
 
-def _claimed(found: Prepared) -> tuple[Claiming, str]:
+def _claimed(found: Prepared, running: Running) -> tuple[Claiming, str]:
     """Who claims what the model should do, and why that is no whole forward, where it is none."""
     from inspector.reference.weights import NotCovered
-    from inspector.verification.claims import claimed_by
+    from inspector.verification.claiming import whole_claims
     from inspector.verification.readings import claimed_from
-
-    def whole(inputs: Mapping[str, Any]) -> Claimed:
-        claimed = claimed_by(found.model_type, found.module, found.config, inputs)
-        assert claimed is not None  # asked a second time, it has the same answer
-        return claimed
 
     def by_stage(inputs: Mapping[str, Any], plan: Plan) -> Claimed:
         return claimed_from(plan, found.module, inputs, plan.trace.claims)
@@ -125,7 +120,8 @@ def _claimed(found: Prepared) -> tuple[Claiming, str]:
     kind = f"the model type {found.model_type}" if found.model_type else "a model without a transformers config"
     why = f"there is no reference forward for {kind}"
     try:
-        if claimed_by(found.model_type, found.module, found.config, found.inputs()) is not None:
+        whole = whole_claims(running, found.model_type, found.config)
+        if whole is not None:
             return whole, ""
     except NotCovered as error:
         why = f"{error.what}{f' ({error.why})' if error.why else ''}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 __all__ = [
     "choose",
     "chosen",
+    "chosen_linear",
     "combine",
     "combine_sorted",
     "copies",
@@ -15,6 +16,7 @@ __all__ = [
     "grouped_linear",
     "mixture",
     "of_chosen",
+    "places_by_expert",
     "probabilities",
     "score_of_groups",
     "scores_of",
@@ -152,11 +154,15 @@ def chosen(scores_NE: Tensor, experts_NA: Tensor, active: int) -> Route:
     >>> chosen(torch.tensor([[1.0, 5.0, 3.0]]), torch.tensor([[2, 1]]), 2)
     Route(weights=tensor([[3., 5.]]), experts=tensor([[2, 1]]))
 
-    Which comes first decides nothing, nor which of two equal ones it is. ValueError where others are better.
+    Which comes first decides nothing, nor which of two equal ones it is. ValueError where others are better; on the
+    meta device, where there are no values, nothing is refused.
     """
     if experts_NA.shape[-1] != active:
         raise ValueError(f"{experts_NA.shape[-1]} are chosen, and {active} should be")
+    experts_NA = experts_NA.reshape(*scores_NE.shape[:-1], active)
     weights = torch.gather(scores_NE, -1, experts_NA)
+    if weights.is_meta:
+        return Route(weights, experts_NA)
     if bool((experts_NA.sort(dim=-1).values.diff(dim=-1) == 0).any()):
         raise ValueError("one is chosen twice")
     if not torch.equal(weights.sort(dim=-1).values, torch.topk(scores_NE, active, dim=-1).values.flip(-1)):
@@ -203,7 +209,7 @@ def copies(x_ND: Tensor, active: int) -> Tensor:
     >>> copies(torch.tensor([[1.0], [2.0]]), 2).flatten().tolist()
     [1.0, 1.0, 2.0, 2.0]
     """
-    return x_ND.repeat_interleave(active, 0)
+    return x_ND.reshape(-1, x_ND.shape[-1]).repeat_interleave(active, 0)
 
 
 def of_chosen(
@@ -234,14 +240,52 @@ def expert_linear(
     return y if bias_MO is None else y + bias_MO
 
 
-def combine(answers_MD: Tensor, weights_M: Tensor, active: int, shared_ND: Tensor | None = None) -> Tensor:
+def chosen_linear(
+    x_MI: Tensor, weight_EOI: Tensor, experts_M: Tensor, layout: Literal["out_in", "in_out"] = "out_in"
+) -> Tensor:
+    """y = Wx, each row by the matrix of its expert: (M, I) -> (M, O).
+
+    >>> weights = torch.tensor([[[1.0]], [[10.0]]])
+    >>> chosen_linear(torch.ones(3, 1), weights, torch.tensor([1, 0, 1])).flatten().tolist()
+    [10.0, 1.0, 10.0]
+    """
+    back = places_by_expert(experts_M)
+    order = torch.argsort(back)
+    return grouped_linear(x_MI[order], weight_EOI, _ends(experts_M, len(weight_EOI)), layout=layout)[back]
+
+
+def places_by_expert(experts_NA: Tensor) -> Tensor:
+    """Where each of the N·A copies goes, when those of one expert come after those of the one before it.
+
+    >>> places_by_expert(torch.tensor([[1, 0], [0, 2]])).tolist()
+    [2, 0, 1, 3]
+    """
+    return torch.argsort(torch.argsort(experts_NA.reshape(-1), stable=True))
+
+
+def _ends(experts_NA: Tensor, count: int) -> Tensor:
+    """Where the rows of each expert end, when they are in the order of the experts. It runs on the meta device."""
+    numbers = torch.arange(count, device=experts_NA.device)
+    return (experts_NA.reshape(-1, 1) == numbers).sum(dim=0).cumsum(0)
+
+
+def combine(
+    answers_MD: Tensor,
+    weights_M: Tensor,
+    active: int,
+    shared_ND: Tensor | None = None,
+    length: int | None = None,
+) -> Tensor:
     """The answers of each token's experts, weighed and added up, (N, D); and what the shared expert says.
 
     >>> combine(torch.tensor([[1.0], [3.0]]), torch.tensor([0.5, 0.5]), active=2).tolist()
     [[2.0]]
+
+    length: S, of tokens that stand in rows: (B, S, D).
     """
     weighed = answers_MD * weights_M.reshape(-1, 1)
     total: Tensor = weighed.unflatten(0, (-1, active)).sum(dim=1)
+    total = total if length is None else total.unflatten(0, (-1, length))
     return total if shared_ND is None else total + shared_ND.reshape(total.shape)
 
 
@@ -268,19 +312,20 @@ def sorted_by_expert(
     ([2.0, 1.0], [0.25, 0.5], [1, 2], [1, 0])
 
     back: where each of the N·A copies went: of the tokens of one expert any may come first, so which did is taken as
-    given. ValueError where it is no order by experts. Then what tables hold for the expert of each row; whose: and
-    which expert that is.
+    given. ValueError where it is no order by experts. Behind the weights stands what tables hold for the expert of each
+    row; whose: and which expert that is.
     """
     chosen = experts_NA.reshape(-1)
     order = torch.argsort(back_M)
-    if not torch.equal(back_M[order], torch.arange(len(order), device=order.device)):
+    if not order.is_meta and not torch.equal(back_M[order], torch.arange(len(order), device=order.device)):
         raise ValueError("two tokens have gone to one place")
-    if bool((chosen[order].diff() < 0).any()):
+    if not order.is_meta and bool((chosen[order].diff() < 0).any()):
         raise ValueError("the tokens are not in the order of their experts")
-    ends = torch.bincount(chosen, minlength=count).cumsum(0)
+    ends = _ends(chosen, count)
     tables = tuple(table[chosen[order]] for table in (first_E, second_E) if table is not None)
     more = (*tables, chosen[order]) if whose else tables
-    return x_ND[order // experts_NA.shape[-1]], weights_NA.reshape(-1)[order], ends, back_M, *more
+    rows = x_ND.reshape(-1, x_ND.shape[-1])[order // experts_NA.shape[-1]]
+    return rows, weights_NA.reshape(-1)[order], *more, ends, back_M
 
 
 def grouped_linear(
@@ -296,7 +341,7 @@ def grouped_linear(
     >>> grouped_linear(torch.ones(3, 1), weights, torch.tensor([1, 3])).flatten().tolist()
     [1.0, 10.0, 10.0]
     """
-    ends = [0, *(int(end) for end in ends_E)]
+    ends = [0, *(len(x_MI) if end.is_meta else int(end) for end in ends_E)]  # without values all are the first one's
     rows = [x_MI[start:end] for start, end in pairwise(ends)]
     equation = "mi,oi->mo" if layout == "out_in" else "mi,io->mo"
     y = torch.cat([torch.einsum(equation, part, weight) for part, weight in zip(rows, weight_EOI, strict=True)])
@@ -304,7 +349,12 @@ def grouped_linear(
 
 
 def combine_sorted(
-    answers_MD: Tensor, weights_M: Tensor, back_M: Tensor, active: int, shared_ND: Tensor | None = None
+    answers_MD: Tensor,
+    weights_M: Tensor,
+    back_M: Tensor,
+    active: int,
+    shared_ND: Tensor | None = None,
+    length: int | None = None,
 ) -> Tensor:
     """As `combine`, for answers that stand in the order of the experts.
 
@@ -313,4 +363,4 @@ def combine_sorted(
     [[2.0]]
     """
     back = back_M.to(torch.long)
-    return combine(answers_MD[back], weights_M.reshape(-1)[back], active, shared_ND)
+    return combine(answers_MD[back], weights_M.reshape(-1)[back], active, shared_ND, length)

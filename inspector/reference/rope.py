@@ -114,7 +114,11 @@ def rotate_complex(x_BHSK: Tensor, table_B1SF: Tensor, dims: int | None = None) 
 
 
 def rope_table(
-    position_ids_BS: Tensor, layout: Layout = "half", dtype: torch.dtype = torch.float64, **claims: Any
+    position_ids_BS: Tensor,
+    layout: Layout = "half",
+    dtype: torch.dtype = torch.float64,
+    heads: int = 1,
+    **claims: Any,
 ) -> tuple[Tensor, Tensor]:
     """Cosines and sines (B, 1, S, R) for positions, from what a config claims (`RopeScaling.claims`).
 
@@ -123,10 +127,12 @@ def rope_table(
     tensor([0.0000, 0.8415, 0.9093], dtype=torch.float64)
 
     Computed in float64, handed out as `dtype`. Kinds that depend on the length take it from the largest position.
+    heads: at which place their axis stands in what is turned; with 2 the table is (B, S, 1, R).
     """
     rope = RopeScaling(**claims)
     inverse_F = inverse_frequencies(rope, position_ids_BS.max() + 1, position_ids_BS.device)
     cos, sin = cos_sin(position_ids_BS, inverse_F, attention_factor(rope), layout)
+    cos, sin = cos.transpose(1, heads), sin.transpose(1, heads)
     return cos.to(dtype), sin.to(dtype)
 
 

@@ -7,7 +7,7 @@ tensors it yields the same steps, and values.
 
 from __future__ import annotations
 
-__all__ = ["Composition", "Source", "Step", "replay"]
+__all__ = ["Composition", "Dispatch", "Source", "Step", "replay"]
 
 import inspect
 from collections import Counter
@@ -24,7 +24,9 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from inspector.records import Plain
 
 Result = TypeVar("Result")
-Kind = Literal["step", "input", "weight", "cache"]
+Kind = Literal["step", "input", "weight", "cache", "own"]
+Dispatch = Literal["copied", "sorted", "other"]
+"""How tokens get to their experts: each once for each of its experts, or these copies in the order of the experts."""
 
 
 class Source(NamedTuple):
@@ -33,7 +35,9 @@ class Source(NamedTuple):
     >>> Source("step", 3), Source("weight", "wte.weight")
     (Source(kind='step', ref=3, output=0), Source(kind='weight', ref='wte.weight', output=0))
 
-    kind: "step", "input", "weight" or "cache". ref: the index of the step, or the name. output: which of its outputs.
+    kind: "step", "input", "weight", "cache", or "own". ref: the index of the step, or the name. output: which of its
+    outputs. Own is what a stage may decide as it likes (which of two equal scores is the better one), so that its
+    decision is taken from what it gave: the function refuses one that it may not make.
     """
 
     kind: Kind
@@ -75,10 +79,11 @@ class Composition:
 
     A tensor that neither entered by name nor came out of a step is refused: nothing reaches a stage unseen. Where and
     in which precision a function computes (`device`, `dtype`) is no claim, and is not noted. Tensors are held weakly,
-    unless `keep` asks for the outputs.
+    unless `keep` asks for the outputs. dispatch: changes no value, only what the stages between are.
     """
 
-    def __init__(self, *, keep: bool = False) -> None:
+    def __init__(self, *, keep: bool = False, dispatch: Dispatch = "copied") -> None:
+        self.dispatch = dispatch
         self.steps: list[Step] = []
         self.calls: Counter[str] = Counter()
         """How often each reference function really ran: a check without calls has checked nothing."""

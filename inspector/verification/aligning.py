@@ -155,7 +155,7 @@ class _Pairing:
             self._free.pop(stage.index)
 
     def _agrees(self, stage: Stage, step: Step) -> bool:
-        sources = [source for _, source in step.sources if source.kind != "weight"]
+        sources = [source for _, source in step.sources if source.kind not in ("weight", "own")]
         origins = Origins(self._graph, frozenset({*self.found.values(), *self._several.values()}))
         wanted = {self._said(source) for source in sources}
         return bool(wanted) and {self._seen(origins, value) for value in stage.inputs} == wanted

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from inspector.reference.activations import activate
 from inspector.reference.attention import contract, scale, scores, softmax, weighted_sum
-from inspector.reference.experts import combine, combine_sorted, expert_linear, grouped_linear
+from inspector.reference.experts import chosen_linear, combine, combine_sorted, expert_linear, grouped_linear
 from inspector.reference.feedforward import summed
 from inspector.reference.frequencies import RopeScaling, inverse_frequencies
 from inspector.reference.projections import convolve, linear, linear_heads
@@ -87,7 +87,7 @@ def _group(case: Case) -> Tensor:
 def _combine(case: Case) -> Tensor:
     """Each answer weighed and rounded, then added up."""
     one, active = case.arithmetic, int(case.attributes["active"])
-    function = combine_sorted if "back_M" in case.operands else combine
+    function: Callable[..., Tensor] = combine_sorted if "back_M" in case.operands else combine
     size = function(**{name: tensor.abs() for name, tensor in case.operands.items()}, active=active)
     bound: Tensor = (active + 2) * one.u * size + one.tiny
     return bound
@@ -147,12 +147,13 @@ def _rotate_complex(case: Case) -> Tensor:
 def _rope_table(case: Case) -> tuple[Tensor, ...]:
     """Angles in single precision: the error grows with the position, and beyond 2^24 nothing is left."""
     one, claims = case.arithmetic, dict(case.attributes)
-    layout, _ = claims.pop("layout", "half"), claims.pop("dtype", None)
+    layout, heads, _ = claims.pop("layout", "half"), claims.pop("heads", 1), claims.pop("dtype", None)
     positions = case.operands["position_ids_BS"]
     inverse = inverse_frequencies(RopeScaling(**claims), positions.max() + 1, positions.device)
     angles = (positions[..., None].to(torch.float64) * inverse).abs().unsqueeze(1)
     if layout != "single":
         angles = torch.cat((angles, angles), -1) if layout == "half" else angles.repeat_interleave(2, -1)
+    angles = angles.transpose(1, heads)
     largest = max(float(table.abs().max()) for table in case.expected)  # the attention factor of yarn and longrope
     share = max(largest, 1.0) * one.a
     return tuple(share * (4 * angles + 2) + one.u * table.abs() for table in case.expected)
@@ -368,6 +369,7 @@ BOUNDS: dict[str, Bound] = {
     "experts.shares": _shares,
     "experts.score_of_groups": _group,
     "experts.grouped_linear": lambda case: _contraction(case, grouped_linear, case.operands["x_MI"].shape[-1] + 1),
+    "experts.chosen_linear": lambda case: _contraction(case, chosen_linear, case.operands["x_MI"].shape[-1] + 1),
     "experts.combine_sorted": _combine,
     "experts.expert_linear": lambda case: _contraction(case, expert_linear, case.operands["x_MI"].shape[-1] + 1),
     "experts.combine": _combine,

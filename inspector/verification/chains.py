@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from inspector.reference.attention import contract, scores, weighted_sum
-from inspector.reference.experts import expert_linear, grouped_linear
+from inspector.reference.experts import chosen_linear, expert_linear, grouped_linear
 from inspector.reference.feedforward import summed
 from inspector.reference.projections import convolve, linear
 from inspector.reference.steps import Step, replay
@@ -140,6 +140,7 @@ _RULES: dict[str, Callable[[Case, Errors], Tensor]] = {
     "projections.product_of": _bilinear(linear, "x", "weight"),
     "projections.linear": _bilinear(linear, "x", "weight"),
     "projections.convolve": _bilinear(convolve, "x_BIS", "weight_OIW"),
+    "experts.chosen_linear": _bilinear(chosen_linear, "x_MI", "weight_EOI"),
     "experts.grouped_linear": _bilinear(grouped_linear, "x_MI", "weight_EOI"),
     "experts.expert_linear": _bilinear(expert_linear, "x_MI", "weight_MOI"),
     "attention.scores": _bilinear(scores, "q_BHSK", "k_BHTK"),

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from inspector.reference.cache import Cache
 from inspector.reference.models import forward_of
-from inspector.reference.steps import Composition, Source, Step, replay
+from inspector.reference.steps import Composition, Dispatch, Source, Step, replay
 
 _MOVABLE = frozenset({"step", "input"})
 
@@ -67,7 +67,11 @@ class Claimed:
 
 
 def claimed_by(
-    model_type: str | None, module: nn.Module, config: Mapping[str, Any], inputs: Mapping[str, Any]
+    model_type: str | None,
+    module: nn.Module,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    dispatch: Dispatch = "copied",
 ) -> Claimed | None:
     """What the reference forward of a model type claims of `module`; None where there is no such forward."""
     forward = forward_of(model_type)
@@ -75,7 +79,7 @@ def claimed_by(
         return None
     weights = {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers())}
     tensors = {name: tensor for name, tensor in inputs.items() if isinstance(tensor, Tensor)}
-    run = Composition(keep=True)
+    run = Composition(keep=True, dispatch=dispatch)
     forward(
         {name: _on_meta(tensor) for name, tensor in weights.items()},
         config,

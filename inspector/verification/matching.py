@@ -34,8 +34,11 @@ def match(stages: Sequence[Stage], steps: Sequence[Step]) -> Matching:
     Of several that belong to no layer (a mask for each kind of layer) one may be left out: they go by who reads them.
     """
     waiting: dict[tuple[str, int | None], deque[Step]] = defaultdict(deque)
+    parts = _parts(steps)
+    inner = {part.index for several in parts.values() for part in several}
     for step in steps:
-        waiting[step.name, step.layer].append(step)
+        if step.index not in inner:
+            waiting[step.name, step.layer].append(step)
     found: dict[int, list[Step]] = {}
     readers = _Readers(stages, steps)
     for stage in stages:
@@ -47,9 +50,27 @@ def match(stages: Sequence[Stage], steps: Sequence[Step]) -> Matching:
         if stage.role == "fused":
             left = _left(waiting, stage.layer, stage.section)
             found[stage.index] = sorted((*found.get(stage.index, ()), *left), key=lambda step: step.index)
+    for taken in found.values():
+        whole = {one.index: one for step in taken for one in (*parts[step.index], step)}
+        taken[:] = [whole[index] for index in sorted(whole)]
     stage_of = {step.index: stage for stage, taken in found.items() for step in taken}
     missing = tuple(step for step in steps if step.index not in stage_of)
     return Matching({stage: tuple(taken) for stage, taken in found.items()}, stage_of, missing)
+
+
+def _parts(steps: Sequence[Step]) -> dict[int, list[Step]]:
+    """Step -> those of its own name and layer that it reads, and that they read: one stage does all of them.
+
+    Axes are arranged by the stage that reads or makes a value, a bias is added by the map that it belongs to.
+    """
+    found: dict[int, list[Step]] = {step.index: [] for step in steps}
+    by_index = {step.index: step for step in steps}
+    for step in steps:
+        for _, source in step.sources:
+            before = by_index.get(int(source.ref)) if source.kind == "step" else None
+            if before is not None and (before.name, before.layer) == (step.name, step.layer):
+                found[step.index] += [*found[before.index], before]
+    return found
 
 
 def by_stage(claimed: Claimed) -> Matching:

@@ -21,6 +21,8 @@ def compared(executed: Mapping[str, object], steps: Sequence[Step], where: str) 
         claimed |= _claims(step)
     if any(_kind(step) == "linear" for step in steps):
         claimed["bias"] = any(_adds(step, _of_weights(steps)) for step in steps)
+    if "function" in claimed and any(_kind(step) == "clamp" for step in steps):
+        claimed["function"] = f"{claimed['function']} clamped"
     found = [Attribute(name, value, _plain(executed.get(name)), where) for name, value in claimed.items()]
     return tuple(sorted(found, key=lambda one: one.executed is None))
 

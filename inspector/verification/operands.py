@@ -4,12 +4,15 @@ from __future__ import annotations
 
 __all__ = ["Bound", "Reader", "Taker", "entering", "word"]
 
+import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from inspector.records import Value
 from inspector.reference.steps import Source, Step
 from inspector.stage_graph.stages import Stage
 from inspector.verification.claims import Claimed
@@ -37,6 +40,9 @@ class Reader:
         self._plan, self._claimed, self._matching = plan, claimed, matching
         self._origins = Origins(plan.graph, frozenset(matching.steps), masks=True)
         self.outputs: dict[int, tuple[int, int]] = {}
+        self._namesakes: dict[tuple[str, int | None], list[int]] = defaultdict(list)
+        for stage in plan.stages:
+            self._namesakes[stage.name, stage.layer].append(stage.index)
         self._held: Callable[[int], Tensor] = _nothing
 
     def read(
@@ -46,9 +52,10 @@ class Reader:
         self._held = held
         needed = list(entering(steps))
         weights = self._weights(stage, needed)
-        moving = [(name, source) for name, source in needed if source.kind != "weight"]
+        moving = [(name, source) for name, source in needed if source.kind not in ("weight", "own")]
         pairs = self._paired(stage, moving)
         operands = {source: self._claimed.weights[str(source.ref)] for _, source in needed if source.kind == "weight"}
+        operands |= self._decided(stage, needed, held)
         links = [*weights]
         for (name, source), value in pairs:
             links.append(Link(word(name), self.said(source), self._from(value, source), value is None or intact(value)))
@@ -83,6 +90,14 @@ class Reader:
                 yield name, self._claimed.weights[name]
 
     # what flows
+
+    def _decided(
+        self, stage: Stage, needed: Sequence[tuple[str, Source]], held: Callable[[int], Tensor]
+    ) -> dict[Source, Tensor]:
+        """What the stage decided for itself: the last whole numbers that it gives, behind those they are made of."""
+        own = [source for _, source in needed if source.kind == "own"]
+        given = [value for value in stage.outputs if self._plan.trace.values[value].dtype == "int64"]
+        return {source: held(given[-1]) for source in own if given}
 
     def _paired(
         self, stage: Stage, moving: Sequence[tuple[str, Source]]
@@ -133,7 +148,9 @@ class Reader:
 
     def _stage_text(self, index: int) -> str:
         stage = self._plan.stages[index]
-        return stage.name if stage.layer is None else f"layer {stage.layer} {stage.name}"
+        text = stage.name if stage.layer is None else f"layer {stage.layer} {stage.name}"
+        place = self._namesakes.get((stage.name, stage.layer), [index]).index(index)
+        return f"{text} ({place + 1})" if place else text
 
     def _from(self, value: int | None, wanted: Source) -> str:
         """An executed input as text, in the words of `said`."""
@@ -160,6 +177,8 @@ class Reader:
         if value in self.outputs:
             return self.outputs[value][1]
         known = {output: tensor for (index, output), tensor in self._claimed.known.items() if index == step}
+        if not known:
+            return self._by_kind(value, step)
         got = self._held(value)
         far = {}
         for output, tensor in known.items():
@@ -167,6 +186,19 @@ class Reader:
             if expected is not None:
                 far[output] = float((got.to(torch.float64) - expected).abs().max())
         return min(far, key=far.__getitem__) if far else None
+
+    def _by_kind(self, value: int, step: int) -> int | None:
+        """The same before the stage that made it was judged, which ends behind some that read it: by size and kind.
+
+        Those that are alike in both are handed out in order.
+        """
+        made = self._plan.stages[self._matching.stage_of[step]].outputs
+        if value not in made or not self.outputs.keys().isdisjoint(made):
+            return None
+        kinds = {one: _kind(self._plan.trace.values[one]) for one in made}
+        place = [one for one in made if kinds[one] == kinds[value]].index(value)
+        alike = [at for at, tensor in enumerate(self._step(step).outputs) if _kind(tensor) == kinds[value]]
+        return alike[place] if place < len(alike) else None
 
     def _shaped(self, tensor: Tensor, source: Source) -> Tensor:
         """In the claimed shape, where it holds as many elements; a mask as who may be seen."""
@@ -223,6 +255,11 @@ def word(argument: str) -> str:
     """
     name, _, axes = argument.rpartition("_")
     return name if name and axes.isupper() else argument
+
+
+def _kind(value: Value | Tensor) -> tuple[int, bool]:
+    """How many elements it has, and whether they are whole numbers."""
+    return math.prod(value.shape), str(value.dtype).removeprefix("torch.").startswith("int")
 
 
 def _nothing(value: int) -> Tensor:

@@ -55,7 +55,7 @@ class Special:
         last: the stage as it was judged on what it read. held: value id -> its tensor.
         """
         known = _MAKERS.get(function_of(steps[-1]))
-        if len(steps) > 1 or known is None or self.were_put_to(stage, steps):
+        if known is None or self.were_put_to(stage, steps) or (len(steps) > 1 and not _is_elementwise(steps)):
             return []
         values, words, maker = last[0], *known
         moving = [source for _, source in steps[0].sources if source.kind != "weight"]
@@ -87,9 +87,11 @@ class Special:
     def _kind(self, stage: Stage, steps: Sequence[Step]) -> tuple[object, ...]:
         graph = self._plan.graph
         written = tuple(
-            (op.name, tuple(graph.trace.values[value].dtype for value in op.inputs)) for op in graph.ops(stage)
+            (op.name, op.attributes, tuple(graph.trace.values[value].dtype for value in op.inputs))
+            for op in graph.ops(stage)
         )
-        return stage.path, steps[-1].function, steps[-1].attributes, written, attributes(graph, stage)
+        claimed = tuple((step.function, step.attributes) for step in steps)
+        return stage.path, claimed, written, attributes(graph, stage)
 
     def _entry(self, stage: Stage, operand: Tensor, held: Callable[[int], Tensor]) -> int | None:
         """The value that is the operand, element for element, where nothing else could be."""
@@ -120,6 +122,16 @@ class Special:
             got = made[raw[output]]
             if output not in stage.inputs and (got.shape in shapes or got.numel() == next(iter(shapes)).numel()):
                 yield Made(words, again, got, judged(again, got))
+
+
+_ELEMENTWISE = frozenset({"activations.activate", "activations.clamp", "activations.shift"})
+
+
+def _is_elementwise(steps: Sequence[Step]) -> bool:
+    """Whether each step but the first reads the one before it alone, and no element anything but itself."""
+    reads = [[source for _, source in step.sources] for step in steps]
+    chained = all(read == [Source("step", before.index)] for before, read in zip(steps, reads[1:], strict=False))
+    return chained and {function_of(step) for step in steps} <= _ELEMENTWISE
 
 
 # what is special
@@ -199,6 +211,8 @@ _MAKERS: dict[str, tuple[str, Maker]] = {
     "norms.rms_norm": ("rows as small as epsilon", lambda x, numbers: _rows(x, numbers, centred=False)),
     "norms.layer_norm": ("rows as small as epsilon", lambda x, numbers: _rows(x, numbers, centred=True)),
     "activations.activate": ("numbers of every size", _numbers),
+    "activations.clamp": ("numbers of every size", _numbers),
+    "activations.shift": ("numbers of every size", _numbers),
     "attention.softcap": ("scores around the cap", _around_cap),
     "attention.softmax": ("scores far from zero", _far_from_zero),
     "rope.rope_table": ("far positions", _far_positions),

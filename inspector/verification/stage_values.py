@@ -41,9 +41,11 @@ class StageValues:
     def of(self, stage: Stage, steps: Sequence[Step], bound: Bound, held: Held) -> list[Judged]:
         """Each output of a stage that is claimed, judged."""
         self.last = None
-        missing = dict.fromkeys(word(name) for name, source in entering(steps) if source not in bound.operands)
+        missing = [(name, source) for name, source in entering(steps) if source not in bound.operands]
         if missing:
-            return [Judged(None, None, f"it does not read {', '.join(missing)}")]
+            names = ", ".join(dict.fromkeys(word(name) for name, _ in missing))
+            decided = missing[0][1].kind == "own"
+            return [Judged(None, None, f"it does not give {names}" if decided else f"it does not read {names}")]
         try:
             found = self._in_pieces(stage, steps, bound, held)
         except (RuntimeError, TypeError, ValueError, IndexError) as error:

@@ -124,18 +124,19 @@ def pieces(steps: Sequence[Step], operands: Mapping[Source, Tensor]) -> Iterator
         yield slice(start, start + size), part
 
 
-def judged(values: Values, got: Tensor) -> Judged:
-    """The output that `got` is closest to, and how close."""
+def judged(values: Values, got: Tensor, among: Sequence[Key] = ()) -> Judged:
+    """The output that `got` is closest to, and how close; among some of them."""
     got = torch.view_as_real(got) if got.is_complex() else got
     tries: dict[Key, Outcome] = {}
-    for key in values.candidates:
+    keys = among or values.candidates
+    for key in keys:
         if fitted(values.expected[key], got.shape) is not None:
             outcome = _one(values, key, got)
             if isinstance(outcome, str):
                 return Judged(key, None, unchecked=outcome)
             tries[key] = outcome
     if not tries:
-        shapes = " or ".join(str(tuple(values.expected[key].shape)) for key in values.candidates)
+        shapes = " or ".join(str(tuple(values.expected[key].shape)) for key in keys)
         return Judged(None, None, f"its output is {tuple(got.shape)}, expected is {shapes}")
     best = min(tries, key=lambda key: (tries[key].check.rho, tries[key].check.max_abs_error))
     return Judged(best, tries[best], tries[best].said)
@@ -180,8 +181,12 @@ def _fit(tensor: Tensor, got: Tensor) -> Tensor:
 def _masked(got: Tensor, expected: Tensor) -> Outcome:
     """Hidden scores count as hidden, whatever large negative number stands there; the others have not moved."""
     reached = _wide(got)
-    hidden = (expected == -math.inf) & (reached <= torch.finfo(got.dtype).min / 2)
+    hidden = (expected == -math.inf) & (reached <= _HIDING)
     return exactly(torch.where(hidden, -math.inf, reached), expected)
+
+
+_HIDING = torch.finfo(torch.float16).min / 2
+"""Where a mask is as narrow as that, the scores may be wider: nothing is left of exp of that in any format."""
 
 
 def _several(values: Values, key: Key, got: Tensor) -> Outcome | str:

@@ -167,13 +167,13 @@ def test_a_mistake_is_one_clear_message(
 
 
 def test_a_type_without_a_reference_is_incomplete(capfd: pytest.CaptureFixture[str]) -> None:
-    code, document = run(capfd, "model_type:gptj", "--twin")
+    code, document = run(capfd, "model_type:starcoder2", "--twin")
 
     summary = document["summary"]
     assert (code, summary["verdict"], summary["fail"], summary["unchecked"]) == (3, "incomplete", 0, 0)
     assert summary["unclaimed"] > 50
     notes = document["models"][0]["notes"]
-    assert any(note.startswith("there is no reference forward for the model type gptj") for note in notes)
+    assert any(note.startswith("there is no reference forward for the model type starcoder2") for note in notes)
 
 
 @pytest.mark.slow

@@ -149,6 +149,28 @@ def test_experts_in_their_order_are_the_same():
     )
 
 
+def test_each_row_by_the_matrix_of_its_expert():
+    x, whose, matrices = random(7, 4), torch.tensor([2, 0, 2, 4, 0, 0, 1]), random(5, 6, 4, seed=2)
+    expected = experts.expert_linear(x, *experts.of_chosen(whose, matrices))
+
+    assert torch.allclose(experts.chosen_linear(x, matrices, whose), expected)
+    assert torch.allclose(experts.chosen_linear(x, matrices.mT, whose, layout="in_out"), expected)
+
+
+def test_without_values_experts_have_their_shapes_and_refuse_nothing():
+    with torch.device("meta"):
+        x, scores, whose = torch.empty(2, 5, 4), torch.empty(2, 5, 3), torch.empty(2, 5, 2, dtype=torch.long)
+        matrices = torch.empty(3, 6, 4)
+        weights, _ = experts.chosen(scores, whose, 2)
+        rows, shares, ends, back = experts.sorted_by_expert(x, weights, whose, experts.places_by_expert(whose), 3)
+        answers = experts.grouped_linear(rows, matrices, ends)
+        made = [experts.combine_sorted(answers, shares, back, 2, length=5)]
+        answers = experts.chosen_linear(experts.copies(x, 2), matrices, whose.reshape(-1))
+        made.append(experts.combine(answers, weights, 2, length=5))
+
+    assert [tuple(one.shape) for one in made] == [(2, 5, 6)] * 2
+
+
 @pytest.mark.parametrize(("back", "says"), [([0, 0, 1, 2], "one place"), ([0, 1, 2, 3], "order of their experts")])
 def test_an_order_that_is_none(back, says):
     chosen = torch.tensor([[1, 0], [0, 1]])

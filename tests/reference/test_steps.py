@@ -148,6 +148,7 @@ def test_attributes_hold_defaults_and_absences_but_no_place_or_precision(made):
     assert steps["attention.rope.k"].attributes == (("layout", "half"), ("dims", None))
     assert dict(steps["positions.rope_table"].attributes) == {
         "layout": "half",
+        "heads": 1,
         "dim": 16,
         "theta": 10000.0,
         "kind": "default",

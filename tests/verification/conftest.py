@@ -12,7 +12,7 @@ from inspector.records import Scenario
 from inspector.source import Subject
 from inspector.source.tiny import randomise
 from inspector.tracing.run import model_info
-from inspector.verification.claims import claimed_by
+from inspector.verification.claiming import whole_claims
 from inspector.verification.report import Report
 from inspector.verification.verify import Running, verify
 
@@ -33,9 +33,7 @@ def report(run: Running, *, power: bool = False) -> Report:
     """What the reference forward of its own type says of a model."""
     module: Any = run.module
 
-    def claims(inputs: Any) -> Any:
-        return claimed_by(run.info.model_type, module, module.config.to_dict(), inputs)
-
+    claims: Any = whole_claims(run, run.info.model_type, module.config.to_dict())
     return verify(run, claims, power=power)
 
 

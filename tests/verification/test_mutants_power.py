@@ -11,10 +11,11 @@ from inspector.reference.activations import activate
 from inspector.reference.attention import apply_mask, scale, scores, softmax, weighted_sum
 from inspector.reference.feedforward import add
 from inspector.reference.heads import repeat_kv
+from inspector.reference.layout import viewed
 from inspector.reference.masks import build_mask
 from inspector.reference.norms import rms_norm
 from inspector.reference.projections import linear, split_qkv
-from inspector.reference.rope import rope_table
+from inspector.reference.rope import rope_table, rotate
 from inspector.reference.steps import Composition
 from inspector.verification.mutants.power import DETECTABLE, effects, looks_like, power, sampled
 from inspector.verification.values import Values, values_of
@@ -97,6 +98,26 @@ def test_masks_and_tables_are_told():
 
     assert (power(mask, torch.float32).killed, power(mask, torch.float32).alive) == (6, ())
     assert power(table, torch.float32).alive == ()
+
+
+def test_tables_that_a_stage_cuts_out_first_are_told_apart_one_by_one():
+    """That each is the other is a mistake, though each of them is one of what is expected."""
+    run, places = Composition(), torch.arange(9)[None, :, None]
+    entered = run.enter("input", "places", places)
+    flat = run("positions.rope_table", viewed, x=entered, shape=(1, 9))
+    run("positions.rope_table", rope_table, position_ids_BS=flat, dim=8, theta=1e4)
+    values = values_of(run.steps, {run.steps[0].sources[0][1]: places}, {}, composite=False)
+
+    assert "rope-cos-and-sin-swapped" in effects(values, torch.float32)
+    assert power(values, torch.float32).alive == ()
+
+
+@pytest.mark.parametrize(("dims", "known"), [(4, False), (6, True), (None, True)])
+def test_a_half_that_stays_as_it_was_is_no_mistake_where_no_more_is_turned(dims, known):
+    cos, sin = rope_table(torch.arange(5)[None], dim=dims or 8)
+    values = case("attention.rope.q", rotate, {"dims": dims}, x_BHSK=draw(2, 3, 5, 8), cos_B1SR=cos, sin_B1SR=sin)
+
+    assert ("rope-first-half-alone" in effects(values, torch.float32)) is known
 
 
 def kernel(length: int = 7) -> Values:

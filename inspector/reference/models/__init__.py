@@ -2,6 +2,7 @@
 
 shared layer          inputs, memory, attention, the answer; one layer, whose stages have its number
 rotary rope_claims    what decoders with rotary positions have alike, and what a config says of them
+mixture               experts in place of the feed-forward layer
 post_norm             the block of BERT and its kin
 """
 
@@ -24,13 +25,18 @@ FORWARDS: dict[str, str] = {
     "gemma2": "gemma2",
     "gpt2": "gpt2",
     "gpt_neox": "gpt_neox",
+    "gpt_oss": "gpt_oss",
+    "gptj": "gptj",
     "llama": "llama",
     "mistral": "mistral",
+    "mixtral": "mixtral",
     "olmo2": "olmo2",
+    "olmoe": "olmoe",
     "opt": "opt",
     "phi3": "phi3",
     "qwen2": "qwen2",
     "qwen3": "qwen3",
+    "qwen3_moe": "qwen3",
     "roberta": "roberta",
     "xlm-roberta": "roberta",
 }

@@ -181,7 +181,13 @@ def activation_of(config: Mapping[str, Any], key: str) -> str:
     return name
 
 
-def words_of(x: Tensor, w: Weights, run: Composition, config: Mapping[str, Any], table: str, *, tied: bool) -> Tensor:
-    """Scores of words, (B, S, V): by the token table where it is tied, else by `lm_head`. tied: what no word means."""
+def words_of(
+    x: Tensor, w: Weights, run: Composition, config: Mapping[str, Any], table: str, *, tied: bool, bias: bool = False
+) -> Tensor:
+    """Scores of words, (B, S, V): by the token table where it is tied, else by `lm_head`. tied: what no word means.
+
+    bias: whether words have one, whatever their table is.
+    """
     is_tied = config.get("tie_word_embeddings", tied)
-    return run("head.lm_head", linear, x=x, weight=w(table) if is_tied else w.outside("lm_head.weight"))
+    weight = w(table) if is_tied else w.outside("lm_head.weight")
+    return run("head.lm_head", linear, x=x, weight=weight, bias=w.outside("lm_head.bias") if bias else None)

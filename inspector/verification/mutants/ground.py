@@ -122,7 +122,7 @@ class Target:
         """Argument -> the value that is read for it, weights apart; what nothing tells apart is paired in order."""
         left = list(self.stage.inputs)
         found: dict[str, int] = {}
-        moving = [(name, source) for name, source in self.step.sources if source.kind != "weight"]
+        moving = [(name, source) for name, source in self.step.sources if source.kind not in ("weight", "own")]
         for name, source in moving:
             same = next((value for value in left if self.ground.comes_from(value, source)), None)
             if same is not None:

@@ -199,8 +199,10 @@ def _half_turned(x_BHSK: Tensor, cos_B1SR: Tensor, sin_B1SR: Tensor, layout: str
     return _as_if(x, cos, sin, layout, **part).to(x_BHSK.dtype)
 
 
-def _first_half_alone(x_BHSK: Tensor, cos_B1SR: Tensor, sin_B1SR: Tensor, layout: str, **part: Any) -> Tensor:
+def _first_half_alone(x_BHSK: Tensor, cos_B1SR: Tensor, sin_B1SR: Tensor, layout: str, **part: Any) -> Tensor | None:
     y, width = _as_if(x_BHSK, cos_B1SR, sin_B1SR, layout, **part), x_BHSK.shape[-1] // 2
+    if (part.get("dims") or x_BHSK.shape[-1]) <= width:
+        return None  # no more is turned anyhow
     return torch.cat((y[..., :width], x_BHSK[..., width:]), -1)
 
 

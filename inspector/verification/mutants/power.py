@@ -149,7 +149,7 @@ def _effect(values: Values, place: int, wrong: Tensor, got: Tensor) -> float:
     key = values.candidates[place]
     right = values.expected[key]
     if len(values.steps) > 1:
-        outcome = judged(values, wrong.to(got.dtype)).outcome
+        outcome = judged(values, wrong.to(got.dtype), [key]).outcome
         return math.inf if outcome is None else outcome.check.rho
     bounds = bounds_of(function_of(values.steps[-1]), values.case(got))
     same = (wrong == right) | (wrong.isnan() & right.isnan()) if wrong.is_floating_point() else wrong == right

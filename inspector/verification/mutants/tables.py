@@ -52,11 +52,11 @@ def _stretched(position_ids_BS: Tensor, **claims: Any) -> Tables:
     return cos * 1.1, sin * 1.1
 
 
-def _coarse(position_ids_BS: Tensor, layout: str = "half", **claims: Any) -> Tables:
+def _coarse(position_ids_BS: Tensor, layout: str = "half", heads: int = 1, **claims: Any) -> Tables:
     inverse = inverse_frequencies(RopeScaling(**claims), position_ids_BS.max() + 1, position_ids_BS.device)
     angles = (position_ids_BS[..., None] * inverse).to(torch.bfloat16).to(torch.float64)
     both = torch.cat((angles, angles), -1) if layout == "half" else angles.repeat_interleave(2, -1)
-    return both.cos().unsqueeze(1), both.sin().unsqueeze(1)
+    return both.cos().unsqueeze(heads), both.sin().unsqueeze(heads)
 
 
 def _unscaled(rope: RopeScaling) -> RopeScaling:
@@ -68,10 +68,16 @@ def _linear(rope: RopeScaling) -> RopeScaling:
 
 
 def _of_other_kind(
-    other: Callable[[RopeScaling], RopeScaling], position_ids_BS: Tensor, layout: Any = "half", **claims: Any
+    other: Callable[[RopeScaling], RopeScaling],
+    position_ids_BS: Tensor,
+    layout: Any = "half",
+    heads: int = 1,
+    **claims: Any,
 ) -> Tables | None:
     rope = RopeScaling(**claims)
-    return None if rope.kind == "default" else rope_table(position_ids_BS, layout=layout, **other(rope).claims())
+    if rope.kind == "default":
+        return None
+    return rope_table(position_ids_BS, layout=layout, heads=heads, **other(rope).claims())
 
 
 # in a model
@@ -99,7 +105,8 @@ def _turned_by(wrong: Callable[[Target, Tensor], Tensor]) -> Callable[[Target], 
 
 def _speeds(target: Target) -> RopeScaling:
     numbers = dict(target.step.attributes)
-    numbers.pop("layout", None)
+    for name in ("layout", "heads"):
+        numbers.pop(name, None)
     return RopeScaling(**numbers)  # type: ignore[arg-type]
 
 
