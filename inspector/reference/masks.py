@@ -59,6 +59,7 @@ def build_mask(
     attention_mask_BT: Tensor | None = None,
     dropped: int = 0,
     device: torch.device | str | None = None,
+    others: int | None = None,
 ) -> Tensor:
     """The mask of `length` queries that come after `past` keys: (S, T), or (B, 1, S, T) with padding.
 
@@ -67,15 +68,17 @@ def build_mask(
     >>> build_mask(2, direction="bidirectional", attention_mask_BT=torch.tensor([[0, 1]])).int().tolist()
     [[[[0, 1], [0, 1]]]]
 
-    dropped: how many tokens before those are no longer held; the padding speaks of them, too. ValueError where it says
-    nothing of some keys.
+    dropped: how many tokens before those are no longer held; the padding speaks of them, too. others: how many keys
+    there are where they are another sequence's, whose places are counted by themselves. ValueError where the padding
+    says nothing of some keys.
     """
-    total = dropped + past + length
+    total = dropped + past + length if others is None else others
     if attention_mask_BT is not None and attention_mask_BT.shape[-1] != total:
         raise ValueError(f"an attention mask covers {total} keys, but got {attention_mask_BT.shape[-1]}")
-    keys_T = torch.arange(past + length, device=device)
+    places_T = torch.arange(past + length, device=device)
+    keys_T = places_T if others is None else torch.arange(others, device=device)
     padding_BT = None if attention_mask_BT is None else attention_mask_BT[:, dropped:]
-    return allowed(keys_T[past:], keys_T, direction, window, padding_BT=padding_BT)
+    return allowed(places_T[past:], keys_T, direction, window, padding_BT=padding_BT)
 
 
 def build_masks(

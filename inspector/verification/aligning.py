@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from inspector.reference.steps import Source, Step
 from inspector.stage_graph.stages import Stage
-from inspector.verification.claims import Claimed
+from inspector.verification.claims import Claimed, kept_as
 from inspector.verification.matching import Matching, is_in_kernel, match
 from inspector.verification.operands import entering
 from inspector.verification.origins import Origins
@@ -136,8 +136,27 @@ class _Pairing:
             *(stage for stage in self._free.values() if stage.index not in taken_by_name and stage.section != "layout"),
         ]
         right = next((stage for stage in candidates if self._agrees(stage, step)), named)
-        if right is not None:
+        if right is not None and not (right is named and self._is_anothers(right, step)):
             self._take(step.index, right.index)
+
+    def _is_anothers(self, stage: Stage, step: Step) -> bool:
+        """Whether what reads a stage is what should read another step of that name, of which it is the only one."""
+        read_by = {other.index for other in self._graph.stages if not set(stage.outputs).isdisjoint(other.inputs)}
+        same = [one for one in self._claimed.steps if (one.name, one.layer) == (step.name, step.layer)]
+        others = [one for one in same if one.index != step.index and one.index not in self.found]
+        if not others or not read_by.isdisjoint(self._readers(step)):
+            return False
+        return any(not read_by.isdisjoint(self._readers(one)) for one in others)
+
+    def _readers(self, step: Step) -> set[int]:
+        """The stages that are known to stand for steps that read this one."""
+        source = {
+            other.index
+            for other in self._claimed.steps
+            for _, one in other.sources
+            if one == Source("step", step.index, one.output)
+        }
+        return {self.found[index] for index in source if index in self.found}
 
     def _place_kernel(self, scores: Step) -> None:
         """What is left of a layer's attention, in one stage that reads what all of it together would."""
@@ -188,8 +207,8 @@ class _Pairing:
 
 def _of_past(name: str) -> str:
     """A leaf as the steps call it: `past_key_values.layers.1.keys` is `1.k`."""
-    *_, layer, last = ("", *name.split("."))
-    return f"{layer}.{last[0]}" if last in ("keys", "values") else name
+    kept = kept_as(name)
+    return name if kept is None else kept.source
 
 
 def _of(step: int | None, shapes: Iterable[tuple[int, int]]) -> list[int]:

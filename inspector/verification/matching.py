@@ -78,24 +78,29 @@ def does_nothing(step: Step, claimed: Claimed) -> bool:
     return False
 
 
+_Place = tuple[int, str]
+"""A layer, and a section of it: one block may look at itself and across."""
+
+
 class _Readers:
-    """In which layers stages and steps are read."""
+    """In which layers stages and steps are read, and in which sections of those."""
 
     def __init__(self, stages: Sequence[Stage], steps: Sequence[Step]) -> None:
-        self._of_value: dict[int, set[int | None]] = defaultdict(set)
+        self._of_value: dict[int, set[_Place]] = defaultdict(set)
         for stage in stages:
             for value in stage.inputs:
-                self._of_value[value].add(stage.layer)
-        self._of_step: dict[int | str, set[int | None]] = defaultdict(set)
+                if stage.layer is not None:
+                    self._of_value[value].add((stage.layer, stage.section))
+        self._of_step: dict[int | str, set[_Place]] = defaultdict(set)
         for step in steps:
             for _, source in step.sources:
-                if source.kind == "step":
-                    self._of_step[source.ref].add(step.layer)
+                if source.kind == "step" and step.layer is not None:
+                    self._of_step[source.ref].add((step.layer, step.name.partition(".")[0]))
 
     def taken(self, stage: Stage, waiting: deque[Step]) -> Step:
-        """The first step that is read in a layer in which the stage is read; the first of all where there is none."""
+        """The first step that is read where the stage is read, the first of all where there is none."""
         if stage.layer is None and len(waiting) > 1:
-            found = {layer for value in stage.outputs for layer in self._of_value[value]} - {None}
+            found = {place for value in stage.outputs for place in self._of_value[value]}
             same = next((step for step in waiting if found & self._of_step[step.index]), waiting[0])
             waiting.remove(same)
             return same

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Bound", "Reader", "Taker", "entering", "word"]
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from inspector.reference.steps import Source, Step
 from inspector.stage_graph.stages import Stage
-from inspector.verification.claims import Claimed
+from inspector.verification.claims import Claimed, kept_as
 from inspector.verification.compare import allowed_of, fitted, hides_nothing
 from inspector.verification.matching import Matching
 from inspector.verification.origins import Origins
@@ -61,7 +61,8 @@ class Reader:
 
     def _weights(self, stage: Stage, entering: Sequence[tuple[str, Source]]) -> list[Link]:
         """The claimed weights against those that were read: by the tensor, for tied ones have several names."""
-        read = dict(self._read_weights(stage))
+        named = {str(source.ref) for _, source in entering if source.kind == "weight"}
+        read = dict(self._read_weights(stage, named))
         links: list[Link] = []
         for argument, source in entering:
             if source.kind == "weight":
@@ -75,11 +76,12 @@ class Reader:
                 links[place] = link._replace(executed=left.pop(0))
         return links + [Link("", "nothing", name) for name in left]
 
-    def _read_weights(self, stage: Stage) -> Iterable[tuple[str, Tensor]]:
+    def _read_weights(self, stage: Stage, named: Collection[str]) -> Iterable[tuple[str, Tensor]]:
+        """Of buffers those that are claimed as weights: a model may keep a bias so."""
         values = self._plan.trace.values
         for value in stage.parameters:
-            name = values[value].name
-            if values[value].kind == "parameter" and name is not None:
+            name, kind = values[value].name, values[value].kind
+            if name is not None and (kind == "parameter" or (kind == "buffer" and name in named)):
                 yield name, self._claimed.weights[name]
 
     # what flows
@@ -117,8 +119,7 @@ class Reader:
         if source.kind == "input":
             return f"input {source.ref}"
         if source.kind == "cache":
-            layer, _, operand = str(source.ref).partition(".")
-            return f"past {'keys' if operand == 'k' else 'values'} of layer {layer}"
+            return _past_text(str(source.ref))
         index = int(source.ref)
         stage = self._matching.stage_of.get(index)
         step = self._step(index)
@@ -149,11 +150,8 @@ class Reader:
                 return text
             found = self._output(origin.value, step[-1].index)
             return f"{text} [{'?' if found is None else found}]"
-        name = origin.name
-        for plural in ("keys", "values"):
-            if name.endswith(f".{plural}"):
-                return f"past {plural} of layer {name.split('.')[-2]}"
-        return f"{origin.kind} {name}".strip()
+        kept = kept_as(origin.name)
+        return f"{origin.kind} {origin.name}".strip() if kept is None else _past_text(kept.source)
 
     def _output(self, value: int, step: int) -> int | None:
         """Which output of a step a value is; of tables that need no weights, the one that it is closest to."""
@@ -223,6 +221,13 @@ def word(argument: str) -> str:
     """
     name, _, axes = argument.rpartition("_")
     return name if name and axes.isupper() else argument
+
+
+def _past_text(source: str) -> str:
+    """What a cache keeps, in words: `0.k` and `0.k across`, which is of the sequence that a decoder looks across to."""
+    layer, _, what = source.partition(".")
+    operand, _, across = what.partition(" ")
+    return f"past {'keys' if operand == 'k' else 'values'} of layer {layer}{' of the other sequence' if across else ''}"
 
 
 def _nothing(value: int) -> Tensor:

@@ -120,7 +120,7 @@ def pieces(steps: Sequence[Step], operands: Mapping[Source, Tensor]) -> Iterator
         size = min(width, matrix.shape[axis] - start)
         part = {**operands, weight: matrix.narrow(axis, start, size)}
         if "bias" in sources:
-            part[sources["bias"]] = operands[sources["bias"]].narrow(0, start, size)
+            part[sources["bias"]] = operands[sources["bias"]].narrow(-1, start, size)
         yield slice(start, start + size), part
 
 

@@ -12,6 +12,8 @@ from inspector.reference.weights import NotCovered
 BATCH, LENGTH = 3, 11
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    ("bart", {"scale_embedding": True}),
+    ("bart", {"activation_function": "relu"}),
     ("bert", {"layer_norm_eps": 0.2}),
     ("bert", {"hidden_act": "relu"}),
     ("bert", {"is_decoder": True}),
@@ -96,6 +98,9 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
 """The same weights give something else than with what the type says by default."""
 
 SHAPES: list[tuple[str, dict[str, Any]]] = [
+    ("bart", {"encoder_layers": 3}),
+    ("bart", {"decoder_attention_heads": 2, "encoder_ffn_dim": 48}),
+    ("bart", {"tie_word_embeddings": False}),
     ("gpt2", {"n_inner": None}),
     ("gpt2", {"reorder_and_upcast_attn": True}),
     ("gpt2", {"tie_word_embeddings": False}),
@@ -124,6 +129,9 @@ SHAPES: list[tuple[str, dict[str, Any]]] = [
 ]
 """The weights are others."""
 
+TWO_SIDED = ["bart"]
+"""What reads one text and writes another."""
+
 DECODERS: list[tuple[str, dict[str, Any]]] = [
     ("bert", {"is_decoder": True}),
     ("bloom", {}),
@@ -144,6 +152,7 @@ DECODERS: list[tuple[str, dict[str, Any]]] = [
 """What generates. Windows are shorter than the prompt, or end between two steps."""
 
 REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], type[Exception], str]] = [
+    ("bart", {}, {"labels": torch.ones(1)}, NotCovered, "does not read labels"),
     ("gpt2", {}, {"inputs_embeds": torch.ones(1)}, NotCovered, "does not read inputs_embeds"),
     ("gpt2", {}, {"attention_mask": torch.ones(BATCH, LENGTH - 1)}, NotCovered, r"\(batch, 11\), but got \(3, 10\)"),
     ("gpt2", {}, {"attention_mask": torch.ones(BATCH, 1, LENGTH, LENGTH)}, NotCovered, "an attention mask is"),

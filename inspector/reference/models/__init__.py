@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any
 
 FORWARDS: dict[str, str] = {
+    "bart": "bart",
     "bert": "bert",
     "bloom": "bloom",
     "camembert": "roberta",
