@@ -5,8 +5,18 @@ Shapes: B batch, S new tokens (queries), T keys. A mask is (S, T), or (B, 1, S, 
 
 from __future__ import annotations
 
-__all__ = ["Direction", "allowed", "build_mask", "build_masks", "fully_masked_rows", "hidden_masks", "padding_of"]
+__all__ = [
+    "Direction",
+    "allowed",
+    "build_mask",
+    "build_masks",
+    "fully_masked_rows",
+    "hidden_masks",
+    "laid_over",
+    "padding_of",
+]
 
+import math
 from typing import Literal
 
 import torch
@@ -121,6 +131,22 @@ def hidden_masks(
     [[0, 1], [0, 0]]
     """
     return tuple(~mask for mask in build_masks(queries, keys, patterns, attention_mask_BT, mutual))
+
+
+def laid_over(
+    bias: Tensor,
+    length: int,
+    past: int = 0,
+    direction: Direction = "causal",
+    attention_mask_BT: Tensor | None = None,
+) -> Tensor:
+    """A bias of scores, and −inf where a mask hides: what one kernel takes for both, (H, S, T) or (B, H, S, T).
+
+    >>> laid_over(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), 2).tolist()
+    [[1.0, -inf], [3.0, 4.0]]
+    """
+    seen = build_mask(length, past, direction, attention_mask_BT=attention_mask_BT, device=bias.device)
+    return torch.where(seen, bias, -math.inf)
 
 
 def padding_of(lengths_B: Tensor, length: int, side: Literal["left", "right"] = "right") -> Tensor:

@@ -96,7 +96,10 @@ def _scaled_end(context: Context, stream: Sequence[Residual]) -> set[int]:
 
 
 def _affine(flow: Flow, value: int) -> int:
-    """`value` after it was multiplied by one vector and another was added."""
+    """`value` after it was multiplied by one vector and another was added, or after it was kept within bounds."""
+    bounded = flow.bounding(value)
+    if bounded is not None:
+        return bounded.outputs[0]
     for name in ("mul", "add"):
         op = flow.only_consumer(value)
         if op is None or op.name != name or not any(flow.weight(item) is not None for item in op.inputs):

@@ -61,10 +61,7 @@ def _projection(graph: StageGraph, stage: Stage) -> Attributes:
 
 
 def _adds_weight(graph: StageGraph, op: Op) -> bool:
-    """A weight that is no factor of a product, or that is added by an op of its own; experts pick theirs by index.
-
-    A bias that is not learned may be kept as a buffer.
-    """
+    """A weight that is no factor of a product, or that is added by an op of its own; experts pick theirs by index."""
     flow, values = graph.naming.flow, graph.trace.values
     if flow.weighted[op.id]:
         return any(flow.weight(value) is not None for value in set(op.inputs) - set(flow.factors(op)))
@@ -72,7 +69,7 @@ def _adds_weight(graph: StageGraph, op: Op) -> bool:
     return (
         op.name == "add"
         and len(op.inputs) == 2
-        and any(values[flow.through(value, picked)].kind in ("parameter", "buffer") for value in op.inputs)
+        and any(values[flow.through(value, picked)].kind == "parameter" for value in op.inputs)
     )
 
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from inspector.reference.steps import Source, Step
 from inspector.stage_graph.stages import Stage
 from inspector.verification.claims import Claimed, kept_as
-from inspector.verification.matching import Matching, is_in_kernel, match
+from inspector.verification.matching import Matching, is_in_kernel, match, repeated
 from inspector.verification.operands import entering
 from inspector.verification.origins import Origins
 from inspector.verification.plan import Plan
@@ -39,6 +39,7 @@ def aligned(first: Plan, claimed: Claimed) -> tuple[Plan, Matching]:
     steps = {**pairing.several, **{stage: (claimed.steps[step],) for step, stage in pairs.items()}}
     stage_of = {step.index: stage for stage, taken in steps.items() for step in taken}
     missing = tuple(step for step in claimed.steps if step.index not in stage_of)
+    steps |= repeated(first.stages, claimed.steps, steps)
     renamed = tuple(_named(stage, steps.get(stage.index, ())) for stage in first.stages)
     return Plan(replace(first.graph, stages=renamed), first.run), Matching(steps, stage_of, missing)
 
@@ -70,7 +71,8 @@ class _Pairing:
 
     def __init__(self, first: Plan, claimed: Claimed, matching: Matching) -> None:
         self._graph, self._claimed = first.graph, claimed
-        self._by_name = {steps[0].index: stage for stage, steps in matching.steps.items() if len(steps) == 1}
+        ones = [(steps[0].index, stage) for stage, steps in matching.steps.items() if len(steps) == 1]
+        self._by_name = {step: stage for step, stage in ones if matching.stage_of[step] == stage}
         self.several = {stage: steps for stage, steps in matching.steps.items() if len(steps) > 1}
         self._several = {step.index: stage for stage, steps in self.several.items() for step in steps}
         self._free = {stage.index: stage for stage in first.stages if stage.index not in self._several.values()}
@@ -90,6 +92,8 @@ class _Pairing:
                 self._place(one)
             if one.index not in self.found and one.index not in self._several and "scores" in one.name:
                 self._place_kernel(one)
+            if one.index not in self.found and one.index not in self._several and "position_bias" in one.name:
+                self._place_with_mask(one)
         return self.found
 
     def _take(self, step: int, stage: int) -> None:
@@ -169,9 +173,25 @@ class _Pairing:
         kernels = [stage for stage in self._free.values() if stage.role == "fused"]
         stage = next((one for one in kernels if wanted <= {self._seen(origins, value) for value in one.inputs}), None)
         if stage is not None and len(left) > 1:
-            self.several[stage.index] = tuple(left)
-            self._several |= dict.fromkeys((one.index for one in left), stage.index)
-            self._free.pop(stage.index)
+            self._take_all(stage, tuple(left))
+
+    def _place_with_mask(self, bias: Step) -> None:
+        """A bias and a mask that are added in one stage."""
+        readers = (one for one in self._claimed.steps if Source("step", bias.index) in dict(one.sources).values())
+        mask = next((one for one in readers if one.name.endswith(".mask")), None)
+        if mask is None:
+            return
+        wanted = {self._said(source) for _, source in entering([bias, mask])}
+        origins = Origins(self._graph, frozenset({*self.found.values(), *self._several.values()}))
+        masks = [stage for stage in self._free.values() if stage.role == "mask"]
+        stage = next((one for one in masks if wanted == {self._seen(origins, value) for value in one.inputs}), None)
+        if stage is not None:
+            self._take_all(stage, (bias, mask))
+
+    def _take_all(self, stage: Stage, steps: tuple[Step, ...]) -> None:
+        self.several[stage.index] = steps
+        self._several |= dict.fromkeys((one.index for one in steps), stage.index)
+        self._free.pop(stage.index)
 
     def _agrees(self, stage: Stage, step: Step) -> bool:
         sources = [source for _, source in step.sources if source.kind != "weight"]

@@ -51,6 +51,11 @@ class Claimed:
         return f"nothing claims {' and '.join(names)}" if names else ""
 
     @cached_property
+    def buffers(self) -> frozenset[str]:
+        """The weights that are no parameters."""
+        return frozenset(name for name, tensor in self.weights.items() if not isinstance(tensor, nn.Parameter))
+
+    @cached_property
     def known(self) -> dict[tuple[int, int], Tensor]:
         """Values that need no weights (positions, tables, masks), from the model's inputs alone: exact, or float64."""
         found: dict[tuple[int, int], Tensor] = {}
@@ -71,7 +76,12 @@ class Claimed:
 def claimed_by(
     model_type: str | None, module: nn.Module, config: Mapping[str, Any], inputs: Mapping[str, Any]
 ) -> Claimed | None:
-    """What the reference forward of a model type claims of `module`; None where there is no such forward."""
+    """What the reference forward of a model type claims of `module`; None where there is no such forward.
+
+    What a kernel takes as one tensor may be two for the formula, so the forward is told which kernel runs.
+    """
+    from inspector.source.prepared import attention_of
+
     forward = forward_of(model_type)
     if forward is None:
         return None
@@ -80,7 +90,7 @@ def claimed_by(
     run = Composition(keep=True)
     forward(
         {name: _on_meta(tensor) for name, tensor in weights.items()},
-        config,
+        {**config, "attn_implementation": attention_of(module) or "eager"},
         {name: _on_meta(tensor) for name, tensor in tensors.items()},
         run,
         past_of(inputs, _on_meta),

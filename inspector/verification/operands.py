@@ -92,7 +92,7 @@ class Reader:
         left = list(stage.inputs)
         found: dict[Source, int | None] = {}
         for _, source in moving:
-            same = next((value for value in left if self._from(value, source) == self.said(source)), None)
+            same = self._same(left, source)
             if same is not None:
                 left.remove(same)
                 found[source] = same
@@ -100,6 +100,12 @@ class Reader:
             if source not in found:
                 found[source] = left.pop(0) if left else None
         return [(item, found[item[1]]) for item in moving]
+
+    def _same(self, left: Sequence[int], source: Source) -> int | None:
+        """What comes from where it should: of several in the same words, what that very stage made."""
+        same = [value for value in left if self._from(value, source) == self.said(source)]
+        stage = self._matching.stage_of.get(int(source.ref)) if source.kind == "step" else None
+        return next((value for value in same if self._origins.of(value).stage == stage), next(iter(same), None))
 
     def _surplus(self, stage: Stage, pairs: Sequence[tuple[tuple[str, Source], int | None]]) -> list[int]:
         used = {value for _, value in pairs}
@@ -171,7 +177,7 @@ class Reader:
         if source.kind != "step":
             return tensor
         index = int(source.ref)
-        if self._step(index).name == "mask.build":
+        if self._step(index).name == "mask.build" and not self._step(index).function.endswith(":laid_over"):
             return allowed_of(tensor)
         shape = self._claimed.shapes[index, source.output]
         return tensor.reshape(shape) if tensor.numel() == torch.Size(shape).numel() else tensor

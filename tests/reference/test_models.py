@@ -62,6 +62,11 @@ CLOSE = 4e-6
 """fp32 against float64, through two layers. The smallest effect that a test here looks for is larger."""
 
 
+def close(model_type):
+    """Where scores are not scaled, or embeddings are and not normalised, scores are large and rounded as much."""
+    return 20 * CLOSE if model_type in ("marian", "mt5", "t5") else CLOSE
+
+
 @pytest.mark.parametrize("side", ["none", "left", "right", "holes"])
 @pytest.mark.parametrize("model_type", FORWARDS)
 def test_a_prefill_is_that_of_transformers(made, model_type, side):
@@ -70,9 +75,9 @@ def test_a_prefill_is_that_of_transformers(made, model_type, side):
 
     actual, expected = ours(model, **inputs), theirs(model, **inputs)
 
-    assert distance(actual.logits, expected.logits) < CLOSE
+    assert distance(actual.logits, expected.logits) < close(model_type)
     if side != "none":  # and the padding is seen
-        assert distance(ours(model, input_ids=ids()).logits, expected.logits) > 100 * CLOSE
+        assert distance(ours(model, input_ids=ids()).logits, expected.logits) > 100 * close(model_type)
 
 
 @pytest.mark.parametrize(
@@ -83,15 +88,15 @@ def test_a_claim_that_changes_the_maths_is_honoured(made, model_type, changes):
     model, default = made(model_type, **changes), made(model_type)
     expected = theirs(model, input_ids=ids()).logits
 
-    assert distance(ours(model, input_ids=ids()).logits, expected) < CLOSE
-    assert distance(ours(model, input_ids=ids(), config=default.config).logits, expected) > 10 * CLOSE
+    assert distance(ours(model, input_ids=ids()).logits, expected) < close(model_type)
+    assert distance(ours(model, input_ids=ids(), config=default.config).logits, expected) > 10 * close(model_type)
 
 
 @pytest.mark.parametrize(("model_type", "changes"), SHAPES, ids=[f"{t}-{c}" for t, c in SHAPES])
 def test_a_claim_about_sizes_or_weights_is_honoured(made, model_type, changes):
     model = made(model_type, **changes)
 
-    assert distance(ours(model, input_ids=ids()).logits, theirs(model, input_ids=ids()).logits) < CLOSE
+    assert distance(ours(model, input_ids=ids()).logits, theirs(model, input_ids=ids()).logits) < close(model_type)
 
 
 @pytest.mark.parametrize("model_type", ["gpt2", "llama"])
@@ -126,10 +131,10 @@ def test_steps_after_the_prefill_are_those_of_transformers(made, model_type, cha
         expected = theirs(model, **given, past_key_values=past, use_cache=True)
         cache, past = actual.cache, expected.past_key_values
 
-        assert distance(actual.logits, expected.logits) < CLOSE
+        assert distance(actual.logits, expected.logits) < close(model_type)
         for layer in range(2):
-            assert distance(cache.keys[layer], past.layers[layer].keys) < CLOSE
-            assert distance(cache.values[layer], past.layers[layer].values) < CLOSE
+            assert distance(cache.keys[layer], past.layers[layer].keys) < close(model_type)
+            assert distance(cache.values[layer], past.layers[layer].values) < close(model_type)
 
 
 @pytest.mark.parametrize("side", ["none", "left", "right"])
@@ -150,12 +155,12 @@ def test_steps_of_a_decoder_that_looks_across_are_those_of_transformers(made, mo
         )
         own, across = expected.past_key_values.self_attention_cache, expected.past_key_values.cross_attention_cache
 
-        assert distance(actual.logits, expected.logits) < CLOSE
+        assert distance(actual.logits, expected.logits) < close(model_type)
         for layer in range(2):
-            assert distance(actual.cache.keys[layer], own.layers[layer].keys) < CLOSE
-            assert distance(actual.cache.values[layer], own.layers[layer].values) < CLOSE
-            assert distance(actual.cache.cross_keys[layer], across.layers[layer].keys) < CLOSE
-            assert distance(actual.cache.cross_values[layer], across.layers[layer].values) < CLOSE
+            assert distance(actual.cache.keys[layer], own.layers[layer].keys) < close(model_type)
+            assert distance(actual.cache.values[layer], own.layers[layer].values) < close(model_type)
+            assert distance(actual.cache.cross_keys[layer], across.layers[layer].keys) < close(model_type)
+            assert distance(actual.cache.cross_values[layer], across.layers[layer].values) < close(model_type)
 
 
 @pytest.mark.parametrize("model_type", TWO_SIDED)
@@ -166,8 +171,10 @@ def test_what_an_encoder_made_before_may_be_given(made, model_type):
 
     actual = ours(model, **{ENCODED: hidden}, **source)
 
-    assert distance(actual.logits, expected.logits) < CLOSE
-    assert distance(ours(model, **{ENCODED: hidden.flip(0)}, **source).logits, expected.logits) > 100 * CLOSE
+    assert distance(actual.logits, expected.logits) < close(model_type)
+    assert distance(ours(model, **{ENCODED: hidden.flip(0)}, **source).logits, expected.logits) > 100 * close(
+        model_type
+    )
 
 
 @pytest.mark.parametrize("model_type", TWO_SIDED)
@@ -177,8 +184,10 @@ def test_what_a_decoder_may_not_see_of_its_own_is_hidden(made, model_type):
     mask[1, 3:5] = 0
     expected = theirs(model, input_ids=ids(), decoder_attention_mask=mask)
 
-    assert distance(ours(model, input_ids=ids(), decoder_attention_mask=mask).logits, expected.logits) < CLOSE
-    assert distance(ours(model, input_ids=ids()).logits, expected.logits) > 100 * CLOSE
+    assert distance(ours(model, input_ids=ids(), decoder_attention_mask=mask).logits, expected.logits) < close(
+        model_type
+    )
+    assert distance(ours(model, input_ids=ids()).logits, expected.logits) > 100 * close(model_type)
 
 
 @pytest.mark.parametrize(
@@ -223,8 +232,8 @@ def test_segments_are_looked_up(made, model_type):
     kinds = torch.tensor([[0] * 5 + [1] * 6]).expand(BATCH, -1)
     expected = theirs(model, input_ids=ids(), token_type_ids=kinds).logits
 
-    assert distance(ours(model, input_ids=ids(), token_type_ids=kinds).logits, expected) < CLOSE
-    assert distance(ours(model, input_ids=ids()).logits, expected) > 100 * CLOSE
+    assert distance(ours(model, input_ids=ids(), token_type_ids=kinds).logits, expected) < close(model_type)
+    assert distance(ours(model, input_ids=ids()).logits, expected) > 100 * close(model_type)
 
 
 @pytest.mark.parametrize(
@@ -236,8 +245,8 @@ def test_positions_that_are_given_are_used(made, model_type):
     inputs = {"input_ids": ids(), "attention_mask": padding("none")}
     expected = theirs(model, **inputs, position_ids=places).logits
 
-    assert distance(ours(model, **inputs, position_ids=places).logits, expected) < CLOSE
-    assert distance(ours(model, **inputs).logits, expected) > 100 * CLOSE
+    assert distance(ours(model, **inputs, position_ids=places).logits, expected) < close(model_type)
+    assert distance(ours(model, **inputs).logits, expected) > 100 * close(model_type)
 
 
 def test_positions_are_counted_from_behind_the_padding_id(made):
@@ -284,7 +293,7 @@ def test_base_models_and_their_tied_heads(made, model_type):
 
     actual = ours(model, input_ids=ids())
 
-    assert distance(actual.last_hidden_state, hidden) < CLOSE
+    assert distance(actual.last_hidden_state, hidden) < close(model_type)
     assert distance(actual.logits, actual.last_hidden_state @ table.T) < 1e-12
     assert ours(model, input_ids=ids(), head=False).logits is None
 

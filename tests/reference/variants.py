@@ -92,6 +92,15 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
         {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}},
     ),
     ("opt", {"activation_function": "gelu"}),
+    ("marian", {"scale_embedding": True}),
+    ("mbart", {"activation_function": "relu"}),
+    ("mt5", {"layer_norm_epsilon": 0.2}),
+    ("mt5", {"feed_forward_proj": "gated-silu"}),
+    ("pegasus", {"scale_embedding": True}),
+    ("t5", {"feed_forward_proj": "gelu"}),
+    ("t5", {"layer_norm_epsilon": 0.2}),
+    ("t5", {"relative_attention_max_distance": 9, "relative_attention_num_buckets": 32}),
+    ("t5", {"tie_word_embeddings": False}),
     ("bloom", {"apply_residual_connection_post_layernorm": True}),
     ("falcon", {"layer_norm_epsilon": 0.2}),
 ]
@@ -101,6 +110,13 @@ SHAPES: list[tuple[str, dict[str, Any]]] = [
     ("bart", {"encoder_layers": 3}),
     ("bart", {"decoder_attention_heads": 2, "encoder_ffn_dim": 48}),
     ("bart", {"tie_word_embeddings": False}),
+    ("marian", {"share_encoder_decoder_embeddings": False, "tie_word_embeddings": True, "decoder_vocab_size": 97}),
+    ("mbart", {"tie_word_embeddings": False}),
+    ("mt5", {"feed_forward_proj": "relu"}),
+    ("pegasus", {"tie_word_embeddings": False}),
+    ("t5", {"feed_forward_proj": "gated-gelu"}),
+    ("t5", {"num_decoder_layers": 3}),
+    ("t5", {"relative_attention_num_buckets": 8}),
     ("gpt2", {"n_inner": None}),
     ("gpt2", {"reorder_and_upcast_attn": True}),
     ("gpt2", {"tie_word_embeddings": False}),
@@ -129,7 +145,7 @@ SHAPES: list[tuple[str, dict[str, Any]]] = [
 ]
 """The weights are others."""
 
-TWO_SIDED = ["bart"]
+TWO_SIDED = ["bart", "marian", "mbart", "mt5", "pegasus", "t5"]
 """What reads one text and writes another."""
 
 DECODERS: list[tuple[str, dict[str, Any]]] = [
@@ -169,6 +185,7 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], type[Exception], str]] 
     ("opt", {"word_embed_proj_dim": 32}, {}, NotCovered, "word_embed_proj_dim"),
     ("bloom", {}, {"position_ids": torch.ones(1, LENGTH)}, NotCovered, "places that are given"),
     ("bloom", {"n_head": 6}, {}, NotCovered, "no power of two"),
+    ("t5", {"feed_forward_proj": "xielu"}, {}, NotCovered, "the reference has no xielu"),
     ("falcon", {"alibi": True}, {}, NotCovered, "alibi"),
     ("falcon", {"parallel_attn": False}, {}, NotCovered, "parallel_attn"),
     ("llama", {"attention_bias": True}, {}, ModelAtFault, "hold no model.layers.0.self_attn.q_proj.bias"),

@@ -39,12 +39,46 @@ def _set(part: Any, name: str, value: Any) -> None:
 
 def _at_itself(attention: Any) -> None:
     right = attention.forward
-    attention.forward = lambda x, key_value_states=None, **more: right(x, key_value_states=x, **more)
+
+    def wrong(*args: Any, **more: Any) -> Any:
+        return right(*args, **{**more, "key_value_states": args[0] if args else more["hidden_states"]})
+
+    attention.forward = wrong
 
 
 def _without(attention: Any, name: str) -> None:
     right = attention.forward
     attention.forward = lambda *args, **more: right(*args, **{**more, name: None})
+
+
+def _later(positions: Any) -> None:
+    right = positions.forward
+    positions.forward = lambda shape, past=0, **more: right(shape, past + 2)
+
+
+def _zeros(attention: Any) -> None:
+    """Adds nothing for distance, and hands the right bias on."""
+    right = attention.forward
+
+    def wrong(x: Any, *args: Any, **more: Any) -> Any:
+        bias = more["position_bias"]
+        answer = right(x, *args, **{**more, "position_bias": torch.zeros_like(bias)})
+        return (answer[0], bias, *answer[2:])
+
+    attention.forward = wrong
+
+
+def _biased(decoder: Any) -> None:
+    """The second block looks across with what it adds for distance where it looks at itself."""
+    own, across = decoder.block[1].layer[0].SelfAttention, decoder.block[1].layer[1].EncDecAttention
+    right, there, kept = own.forward, across.forward, []
+
+    def keeping(*args: Any, **more: Any) -> Any:
+        kept[:] = [more["position_bias"]]
+        return right(*args, **more)
+
+    own.forward = keeping
+    across.forward = lambda *args, **more: there(*args, **{**more, "position_bias": kept[0]})
 
 
 BUGS = {
@@ -80,6 +114,103 @@ BUGS = {
     ),
     "rows of the encoder's positions are one too low": Bug(
         "bart", lambda m: _set(m.model.encoder.embed_positions, "offset", 1), "positions.ids", "values differ"
+    ),
+    "positions of T5's decoder look both ways": Bug(
+        "t5",
+        lambda m: _set(m.decoder.block[0].layer[0].SelfAttention, "is_decoder", False),
+        "positions.relative_bias",
+        "values differ",
+    ),
+    "T5's encoder scales its scores": Bug(
+        "t5",
+        lambda m: _set(m.encoder.block[1].layer[0].SelfAttention, "scaling", 0.25),
+        "layer 1 attention.scale",
+        "factor is 0.25",
+    ),
+    "T5's decoder adds no bias where it looks at itself": Bug(
+        "t5",
+        lambda m: _zeros(m.decoder.block[1].layer[0].SelfAttention),
+        "layer 3 attention.mask",
+        "bias comes from mask.build, claimed is positions.relative_bias",
+        "mask.build",
+    ),
+    "T5 looks across with the bias of its own positions": Bug(
+        "t5",
+        lambda m: _biased(m.decoder),
+        "layer 3 cross_attention.mask",
+        "positions.relative_bias",
+    ),
+    "T5 looks across through the wrong norm": Bug(
+        "t5",
+        lambda m: _set(m.decoder.block[1].layer[1], "layer_norm", m.decoder.block[1].layer[0].layer_norm),
+        "layer 3 cross_attention.norm",
+        "weight comes from",
+    ),
+    "T5's words are not scaled": Bug(
+        "t5", lambda m: _set(m.config, "scale_decoder_outputs", False), "head.scale", "nothing ran for it"
+    ),
+    "mT5's gate is as it comes": Bug(
+        "mt5",
+        lambda m: _set(m.encoder.block[1].layer[1].DenseReluDense, "act", nn.Identity()),
+        "layer 1 mlp.activation",
+        "nothing ran for it",
+    ),
+    "mT5 looks across to what is not normalised": Bug(
+        "mt5",
+        lambda m: _set(m.encoder, "final_layer_norm", nn.Identity()),
+        "head.norm",
+        "claimed is encoder.final_layer_norm.weight",
+    ),
+    "mBART's encoder ends without a norm": Bug(
+        "mbart",
+        lambda m: _set(m.model.encoder, "layer_norm", nn.Identity()),
+        "head.norm",
+        "nothing ran for it",
+    ),
+    "mBART looks across with what is not normalised": Bug(
+        "mbart",
+        lambda m: _set(m.model.decoder.layers[1], "encoder_attn_layer_norm", nn.Identity()),
+        "layer 3 cross_attention.norm",
+        "nothing ran for it",
+    ),
+    "mBART scales as half a head": Bug(
+        "mbart",
+        lambda m: _set(m.model.decoder.layers[1].self_attn, "scaling", 0.5),
+        "layer 3 attention.scale",
+        "factor is 0.5",
+    ),
+    "PEGASUS counts positions from two": Bug(
+        "pegasus", lambda m: _later(m.model.encoder.embed_positions), "positions.ids", "values differ"
+    ),
+    "PEGASUS scales as half a head": Bug(
+        "pegasus",
+        lambda m: _set(m.model.decoder.layers[1].self_attn, "scaling", 0.5),
+        "layer 3 attention.scale",
+        "factor is 0.5",
+    ),
+    "PEGASUS looks across to itself": Bug(
+        "pegasus",
+        lambda m: _at_itself(m.model.decoder.layers[1].encoder_attn),
+        "layer 3 cross_attention.k_proj.k",
+        "claimed is head.norm",
+    ),
+    "Marian's encoder skips a norm": Bug(
+        "marian",
+        lambda m: _set(m.model.encoder.layers[0], "self_attn_layer_norm", nn.Identity()),
+        "layer 0 attention.post_norm",
+        "nothing ran for it",
+    ),
+    "Marian scales as half a head": Bug(
+        "marian",
+        lambda m: _set(m.model.decoder.layers[1].self_attn, "scaling", 0.5),
+        "layer 3 attention.scale",
+        "factor is 0.5",
+    ),
+    "Marian sees the encoder's padding": Bug(
+        "marian",
+        lambda m: _without(m.model.decoder.layers[1].encoder_attn, "attention_mask"),
+        "layer 3 cross_attention.mask",
+        "nothing ran for it",
     ),
     "words have no bias": Bug(
         "bart", lambda m: _set(m, "final_logits_bias", torch.zeros(1, 99)), "head.lm_head", "values differ"
@@ -148,13 +279,18 @@ def test_what_takes_no_part_by_nobodys_claim_is_uncovered(ready):
     assert report.verdict == "incomplete"
 
 
-@pytest.mark.parametrize("past", [0, 13])
-def test_every_known_mistake_is_caught(ready, past):
+@pytest.mark.parametrize(
+    ("name", "attention", "past"),
+    [("bart", "eager", 0), ("bart", "sdpa", 13), ("t5", "eager", 0), ("t5", "sdpa", 0), ("t5", "eager", 13)],
+)
+def test_every_known_mistake_is_caught(ready, name, attention, past):
     """Those of the last block are made in the decoder; one that has no number is made in the encoder's embeddings."""
-    run = ready("bart", past=past, seq=7)
+    run = ready(name, attention=attention, past=past, seq=7)
     found = run_mutants(run, lambda _: _claims(run), mutants=CATALOGUE)
 
     assert [row.name for row in found.survivors] == []
     assert [row.name for row in found.rows if row.error] == []
-    assert sum(row.localised for row in found.rows) >= len(found.rows) - found.equivalent - 1
-    assert len(found.rows) > 70
+    lost = {row.name for row in found.rows if not row.localised and not row.equivalent}
+    near = {"mask-after-softmax", "residual-from-the-layer-before"}  # of which a bias makes another stage the first
+    assert lost <= (near if name == "t5" else set())
+    assert len(found.rows) > 60

@@ -3,6 +3,7 @@
 shared layer          inputs, memory, attention, the answer; one layer, whose stages have its number
 rotary rope_claims    what decoders with rotary positions have alike, and what a config says of them
 post_norm             the block of BERT and its kin
+two_sided bart_kin    what encoder-decoders have alike, and those that are made like BART
 """
 
 from __future__ import annotations
@@ -26,13 +27,18 @@ FORWARDS: dict[str, str] = {
     "gpt2": "gpt2",
     "gpt_neox": "gpt_neox",
     "llama": "llama",
+    "marian": "marian",
+    "mbart": "mbart",
     "mistral": "mistral",
+    "mt5": "t5",
     "olmo2": "olmo2",
     "opt": "opt",
+    "pegasus": "pegasus",
     "phi3": "phi3",
     "qwen2": "qwen2",
     "qwen3": "qwen3",
     "roberta": "roberta",
+    "t5": "t5",
     "xlm-roberta": "roberta",
 }
 """Model type -> the module that holds its forward; of some types it is the same."""

@@ -1,4 +1,4 @@
-"""BART and its kin: an encoder and a decoder of one make over learned positions; what differs between them is where
+"""BART and its kin: an encoder and a decoder of one make over a table of positions; what differs between them is where
 norms stand and which row the first position has (Lewis et al. 2019, arXiv 1910.13461, section 2.1).
 
 Shapes: B batch, S new tokens, T keys, D width, H heads, K head width, F ffn width, V vocabulary.
@@ -101,8 +101,8 @@ def forward(
     head: bool = False,
 ) -> Answer:
     """Both stacks, or the decoder alone where the encoder has run before; with `head` the scores of words besides."""
-    w = Weights(weights, run, "decoder.embed_tokens.weight")
     sides = sides_of(inputs, run, cache.length if cache else 0)
+    w = Weights(weights, run, "decoder.embed_tokens.weight")
     encoder, decoder = (Stack(ways, config, w, run, name) for name in ("encoder", "decoder"))
     first = 0 if sides.source is None else encoder.depth
     memory = Remembered(run, cache, keep=config.get("use_cache", True), first=first)
