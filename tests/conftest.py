@@ -26,17 +26,19 @@ SIZES = {
 
 GROUPED = {"num_key_value_heads": 2, "head_dim": 16}
 
+SIDES = {
+    "d_model": 64,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 96,
+    "decoder_ffn_dim": 96,
+    "decoder_start_token_id": 2,
+}
+
 OWN: dict[str, dict[str, Any]] = {
-    "bart": {
-        "d_model": 64,
-        "encoder_layers": 2,
-        "decoder_layers": 2,
-        "encoder_attention_heads": 4,
-        "decoder_attention_heads": 4,
-        "encoder_ffn_dim": 96,
-        "decoder_ffn_dim": 96,
-        "decoder_start_token_id": 2,
-    },
+    "bart": SIDES,
     "bloom": {"n_layer": 2, "n_head": 4},
     "cohere": GROUPED,
     "distilbert": {"dim": 64, "hidden_dim": 96, "n_layers": 2, "n_heads": 4},
@@ -49,11 +51,15 @@ OWN: dict[str, dict[str, Any]] = {
     "gptj": {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 128, "n_inner": 96, "rotary_dim": 8},
     "llama": GROUPED,
     "gpt_oss": {**GROUPED, "num_local_experts": 6, "num_experts_per_tok": 2, "sliding_window": 8},
+    "marian": SIDES,
+    "mbart": SIDES,
     "mistral": {**GROUPED, "sliding_window": None},
     "mixtral": {**GROUPED, "num_local_experts": 6, "num_experts_per_tok": 2, "sliding_window": None},
+    "mt5": {"d_model": 64, "d_kv": 24, "d_ff": 96, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0},
     "olmo2": {"num_key_value_heads": 2},
     "olmoe": {"num_key_value_heads": 2, "num_experts": 6, "num_experts_per_tok": 2},
     "opt": {"word_embed_proj_dim": 64, "ffn_dim": 96},
+    "pegasus": SIDES,
     "phi3": {"num_key_value_heads": 2},
     "qwen2": {"num_key_value_heads": 2},
     "qwen2_moe": {

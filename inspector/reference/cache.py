@@ -19,12 +19,15 @@ class Cache(NamedTuple):
     >>> Cache().length, Cache((torch.zeros(1, 2, 5, 4),), (torch.zeros(1, 2, 5, 4),)).length
     (0, 5)
 
-    seen: how many tokens came before, where layers that see a window have let some of them go.
+    seen: how many tokens came before, where layers that see a window have let some of them go. cross_keys,
+    cross_values: those of another sequence, which are made once and never grow, each (B, G, U, K) with U its tokens.
     """
 
     keys: tuple[Tensor, ...] = ()
     values: tuple[Tensor, ...] = ()
     seen: int | None = None
+    cross_keys: tuple[Tensor, ...] = ()
+    cross_values: tuple[Tensor, ...] = ()
 
     @property
     def length(self) -> int:
@@ -34,7 +37,11 @@ class Cache(NamedTuple):
 
     def extended(self, key: Tensor, value: Tensor) -> Cache:
         """With one layer more."""
-        return Cache((*self.keys, key), (*self.values, value), self.seen)
+        return self._replace(keys=(*self.keys, key), values=(*self.values, value))
+
+    def extended_across(self, key: Tensor, value: Tensor) -> Cache:
+        """With another sequence's for one layer more."""
+        return self._replace(cross_keys=(*self.cross_keys, key), cross_values=(*self.cross_values, value))
 
 
 def append(new_BGSK: Tensor, past_BGPK: Tensor | None = None) -> Tensor:

@@ -5,8 +5,18 @@ Shapes: B batch, S new tokens (queries), T keys. A mask is (S, T), or (B, 1, S, 
 
 from __future__ import annotations
 
-__all__ = ["Direction", "allowed", "build_mask", "build_masks", "fully_masked_rows", "hidden_masks", "padding_of"]
+__all__ = [
+    "Direction",
+    "allowed",
+    "build_mask",
+    "build_masks",
+    "fully_masked_rows",
+    "hidden_masks",
+    "laid_over",
+    "padding_of",
+]
 
+import math
 from typing import Literal
 
 import torch
@@ -59,6 +69,7 @@ def build_mask(
     attention_mask_BT: Tensor | None = None,
     dropped: int = 0,
     device: torch.device | str | None = None,
+    others: int | None = None,
 ) -> Tensor:
     """The mask of `length` queries that come after `past` keys: (S, T), or (B, 1, S, T) with padding.
 
@@ -67,15 +78,17 @@ def build_mask(
     >>> build_mask(2, direction="bidirectional", attention_mask_BT=torch.tensor([[0, 1]])).int().tolist()
     [[[[0, 1], [0, 1]]]]
 
-    dropped: how many tokens before those are no longer held; the padding speaks of them, too. ValueError where it says
-    nothing of some keys.
+    dropped: how many tokens before those are no longer held; the padding speaks of them, too. others: how many keys
+    there are where they are another sequence's, whose places are counted by themselves. ValueError where the padding
+    says nothing of some keys.
     """
-    total = dropped + past + length
+    total = dropped + past + length if others is None else others
     if attention_mask_BT is not None and attention_mask_BT.shape[-1] != total:
         raise ValueError(f"an attention mask covers {total} keys, but got {attention_mask_BT.shape[-1]}")
-    keys_T = torch.arange(past + length, device=device)
+    places_T = torch.arange(past + length, device=device)
+    keys_T = places_T if others is None else torch.arange(others, device=device)
     padding_BT = None if attention_mask_BT is None else attention_mask_BT[:, dropped:]
-    return allowed(keys_T[past:], keys_T, direction, window, padding_BT=padding_BT)
+    return allowed(places_T[past:], keys_T, direction, window, padding_BT=padding_BT)
 
 
 def build_masks(
@@ -118,6 +131,22 @@ def hidden_masks(
     [[0, 1], [0, 0]]
     """
     return tuple(~mask for mask in build_masks(queries, keys, patterns, attention_mask_BT, mutual))
+
+
+def laid_over(
+    bias: Tensor,
+    length: int,
+    past: int = 0,
+    direction: Direction = "causal",
+    attention_mask_BT: Tensor | None = None,
+) -> Tensor:
+    """A bias of scores, and −inf where a mask hides: what one kernel takes for both, (H, S, T) or (B, H, S, T).
+
+    >>> laid_over(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), 2).tolist()
+    [[1.0, -inf], [3.0, 4.0]]
+    """
+    seen = build_mask(length, past, direction, attention_mask_BT=attention_mask_BT, device=bias.device)
+    return torch.where(seen, bias, -math.inf)
 
 
 def padding_of(lengths_B: Tensor, length: int, side: Literal["left", "right"] = "right") -> Tensor:

@@ -87,6 +87,8 @@ class Composition:
         self.steps: list[Step] = []
         self.calls: Counter[str] = Counter()
         """How often each reference function really ran: a check without calls has checked nothing."""
+        self.spared: set[str] = set()
+        """Weights that take no part, by name: what they gave in an earlier forward is remembered."""
         self._keep = keep
         self._origins: Any = WeakTensorKeyDictionary()
 

@@ -54,6 +54,10 @@ class Weights:
             self._known[name] = self._run.enter("weight", name, self._tensors[name])
         return self._known[name]
 
+    def spare(self, name: str) -> None:
+        """Say of all weights whose names begin so that they take no part: what they gave before is remembered."""
+        self._run.spared.update(one for one in self._tensors if one.startswith(self._prefix + name))
+
     def affine(self, name: str, *, bias: bool = True) -> dict[str, Any]:
         """The weight and the bias of one map, as arguments; `bias` says whether one is claimed."""
         return {"weight": self(f"{name}.weight"), "bias": self(f"{name}.bias") if bias else None}

@@ -95,7 +95,22 @@ def _scalings(context: Context, residual: Residual) -> list[int]:
             value = acts[0]
     if residual.parent is not None:
         found.extend(_on_stream(context, residual.skip, residual.parent.result))
-    return [*found, *_scaled_after(context, residual)]
+    found.extend(_scaled_after(context, residual))
+    return [*found, *(bound for op in found for bound in _bounds(context, op))]
+
+
+def _bounds(context: Context, index: int) -> list[int]:
+    """What makes the bounds of an op that keeps a stream finite: they may hang on what is in the stream."""
+    flow, op = context.flow, context.flow.ops[index]
+    if len(op.inputs) < 2 or flow.bounding(op.inputs[0]) is not op:
+        return []
+    found, stack = set[int](), list(op.inputs[1:])
+    while stack:
+        maker = flow.maker(value := stack.pop())
+        if maker is not None and value != op.inputs[0] and maker.id not in found:
+            found.add(maker.id)
+            stack += [item for item in maker.inputs if item != op.inputs[0]]
+    return sorted(found)
 
 
 def _scaled_after(context: Context, residual: Residual) -> list[int]:
@@ -103,6 +118,9 @@ def _scaled_after(context: Context, residual: Residual) -> list[int]:
     flow = context.flow
     normed = _norm_after(context, residual)
     ops, value = list[int](), residual.result if normed is None else context.norm_of[normed[-1]].result
+    bounded = flow.bounding(value)
+    if bounded is not None and bounded.outputs[0] in context.trunk:
+        return [bounded.id]
     while (op := flow.only_consumer(value)) is not None and op.name in AFFINE and len(flow.act_inputs(op)) == 1:
         ops.append(op.id)
         value = op.outputs[0]
@@ -241,7 +259,9 @@ def number_layers(context: Context) -> None:
     sections = [section_of(context, residual) for residual in outer]
     beside = set[int]()
     for residual, layer in zip(outer, layers_of(context, outer, sections), strict=True):
-        after = (*(_norm_after(context, residual) or ()), *_scaled_after(context, residual))
+        scaled = _scaled_after(context, residual)
+        bounds = (bound for op in scaled for bound in _bounds(context, op))
+        after = (*(_norm_after(context, residual) or ()), *scaled, *bounds)
         ops = (*opening(context, residual), *residual.shortcut, *residual.region, residual.op, *after)
         beside.update(ops if layer is None else ())
         for index in ops:

@@ -129,6 +129,8 @@ def _decide(context: Context, op: Op, found: frozenset[str]) -> str:
         return "control.weight_prep"
     if len(wanted) > 1 and wanted <= _POSITIONS | _MASKS:
         return "positions.ids"
+    if "mask.build" in wanted and len(wanted - {"control.scalar"}) == 1:
+        return "mask.build"  # scores may be multiplied by what hides them, though they should not be
     if _counts(context, op) and ("positions.ids" in wanted or wanted <= _POSITIONS):
         return "positions.ids"
     return min(wanted)

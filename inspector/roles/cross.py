@@ -5,14 +5,19 @@ from __future__ import annotations
 __all__ = ["name_cross_attentions"]
 
 from inspector.roles.context import Context
+from inspector.roles.flow import FUSED_ATTENTION as FUSED
 from inspector.roles.trunk import Residual
 
 _QUERIES = frozenset({"attention.q_proj", "attention.q_down"})
+_PRODUCTS = frozenset({"attention.scores", "attention.fused"})
 _KEYS = frozenset({"attention.k_proj", "attention.kv_proj", "attention.kv_down"})
 
 
 def name_cross_attentions(context: Context) -> None:
-    """Rename the attentions whose keys are projected from something that the queries' stream is not made of."""
+    """Rename the attentions whose keys are projected from something that the queries' stream is not made of.
+
+    Those of a cache to which nothing is added are another sequence's: a token of one's own would have its key there.
+    """
     parts = context.parts
     streams = _streams(context)
     for ops in _by_region(context):
@@ -22,10 +27,19 @@ def name_cross_attentions(context: Context) -> None:
         keys = {_stream(context, op, streams) for op, path in products if path in _KEYS}
         if not keys:  # the latent was made before, once for all blocks
             keys = {_behind_latent(context, op, streams) for op, path in products if path == "attention.kv_up"}
-        if len(queries) == len(keys) == 1 and queries != keys:
+        if (len(queries) == len(keys) == 1 and queries != keys) or (queries and not keys and _are_kept(context, ops)):
             for op, path in paths.items():
                 if path.startswith("attention."):
                     parts.change(op, path=f"cross_{path}", also=tuple(f"cross_{role}" for role in parts[op].also))
+
+
+def _are_kept(context: Context, ops: list[int]) -> bool:
+    """Whether the keys enter the forward as they are."""
+    flow = context.flow
+    products = [flow.ops[op] for op in ops if context.parts[op].path in _PRODUCTS]
+    multiplied = [value for op in products for value in op.inputs[:2] if flow.is_product(op) or op.name == FUSED]
+    roots = (flow.values[flow.through(value, ("plumb", "view"))] for value in multiplied)
+    return any(root.kind == "input" and flow.on_act(root.id) for root in roots)
 
 
 def _by_region(context: Context) -> list[list[int]]:

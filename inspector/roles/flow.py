@@ -43,7 +43,10 @@ _ADDING = frozenset("add sub where masked_fill eq ne lt le gt ge isinf all any".
 _DRAWING = frozenset({"randint", "randint_like", "multinomial"})
 """What draws tokens: where no text is there yet, a canvas of random ones is read as text is."""
 
-_SCALING = frozenset({"mul", "div", "add", "sub"})
+_BOUNDING = frozenset({"clamp", "clip"})
+"""What keeps a stream finite; its bounds may hang on the stream."""
+
+_SCALING = frozenset({"mul", "div", "add", "sub"}) | _BOUNDING
 _TAKING_IN = frozenset({"layer_norm", "rms_norm", "pow", "square", "linear", "addmm", "conv1d"})
 
 _WEIGHT_PREP = PLUMB | VIEW | SELECT | frozenset("neg exp mul div add sub cat stack softplus sigmoid".split())
@@ -280,7 +283,7 @@ class Flow:
         """`value`, and what it is without one scaling or cast after another."""
         found = [value]
         while (op := self.maker(value)) is not None and (self.kind[op.id] == "plumb" or op.name in _SCALING):
-            acts = self.act_inputs(op)
+            acts = op.inputs[:1] if op.name in _BOUNDING else self.act_inputs(op)
             if op.name in ("add", "sub") and not all(self._is_vector(item) for item in op.inputs if item not in acts):
                 break  # a learned table may be added to a stream, but then the sum is another stream
             if len(acts) != 1 or self.values[acts[0]].shape != self.values[value].shape:
@@ -288,6 +291,17 @@ class Flow:
             value = acts[0]
             found.append(value)
         return found
+
+    def bounding(self, value: int) -> Op | None:
+        """The op that keeps `value` within bounds, where the stream goes on from it and from nothing else."""
+        for op in self.consumers(value):
+            if (
+                op.name in _BOUNDING
+                and op.inputs[0] == value
+                and self.values[op.outputs[0]].shape == self.values[value].shape
+            ):
+                return op
+        return None
 
     def _is_vector(self, value: int) -> bool:
         """Whether `value` is a parameter with one number for each channel."""

@@ -98,7 +98,11 @@ def _scaled_as_before(context: Context, last: int, *earlier: int) -> set[int]:
 
 
 def _scaled(flow: Flow, value: int) -> Iterator[tuple[tuple[str, ...], int]]:
-    """(names of the ops, value) for each scaling and shift behind a value."""
+    """(names of the ops, value) for each scaling and shift behind a value, or for what keeps it within bounds."""
+    bounded = flow.bounding(value)
+    if bounded is not None:
+        yield (bounded.name,), bounded.outputs[0]
+        return
     names: tuple[str, ...] = ()
     while (op := flow.only_consumer(value)) is not None and op.name in AFFINE and len(flow.act_inputs(op)) == 1:
         value, names = op.outputs[0], (*names, op.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["Prepared", "attention_of", "prepare"]
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -122,11 +122,11 @@ def _as_made(subject: Subject, scenario: Scenario, weights: str | None) -> Prepa
     if weights == "random":
         randomise(module, settled.seed)
     _require_finite(subject.name, module)
-    settled = replace(settled, weights=weights or "checkpoint", attention=_attention(module) or settled.attention)
+    settled = replace(settled, weights=weights or "checkpoint", attention=attention_of(module) or settled.attention)
     return Prepared(subject, module, settled, (*subject.notes, *notes))
 
 
-def _attention(module: torch.nn.Module) -> str:
+def attention_of(module: torch.nn.Module) -> str:
     """The kind of attention that a module was made with."""
     config = getattr(module, "config", None)
     if not hasattr(config, "get_text_config"):

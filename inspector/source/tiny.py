@@ -248,6 +248,9 @@ _GAIN = 1.5
 """What matrices multiply the size of a vector by: with 1, the attention of a post-norm model is nearly uniform."""
 
 
+_BIASES = ("final_logits_bias",)
+"""Biases that a checkpoint has and nobody trains: buffers, all zero in a fresh model."""
+
 _OFF_ONE, _OFF_ZERO = 0.3, 0.1
 """How far vectors are moved. What is added is the same for all tokens, and the more it is the more they are alike."""
 
@@ -273,3 +276,6 @@ def randomise(module: torch.nn.Module, seed: int) -> None:
                 inputs = parameter.shape[0 if id(parameter) in turned else -1]
                 gain = 1.0 if id(parameter) in tables else _GAIN * inputs**-0.5
                 parameter.copy_(noise * gain)
+        for name, buffer in module.named_buffers():
+            if name.rpartition(".")[2] in _BIASES:
+                buffer.copy_(_OFF_ZERO * torch.randn(buffer.shape, generator=generator))

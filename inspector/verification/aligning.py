@@ -15,8 +15,8 @@ from dataclasses import replace
 
 from inspector.reference.steps import Source, Step
 from inspector.stage_graph.stages import Stage
-from inspector.verification.claims import Claimed
-from inspector.verification.matching import Matching, is_in_kernel, match
+from inspector.verification.claims import Claimed, kept_as
+from inspector.verification.matching import Matching, is_in_kernel, match, repeated
 from inspector.verification.operands import entering
 from inspector.verification.origins import Origins
 from inspector.verification.plan import Plan
@@ -39,6 +39,7 @@ def aligned(first: Plan, claimed: Claimed) -> tuple[Plan, Matching]:
     steps = {**pairing.several, **{stage: (claimed.steps[step],) for step, stage in pairs.items()}}
     stage_of = {step.index: stage for stage, taken in steps.items() for step in taken}
     missing = tuple(step for step in claimed.steps if step.index not in stage_of)
+    steps |= repeated(first.stages, claimed.steps, steps)
     renamed = tuple(_named(stage, steps.get(stage.index, ())) for stage in first.stages)
     return Plan(replace(first.graph, stages=renamed), first.run), Matching(steps, stage_of, missing)
 
@@ -70,7 +71,8 @@ class _Pairing:
 
     def __init__(self, first: Plan, claimed: Claimed, matching: Matching) -> None:
         self._graph, self._claimed = first.graph, claimed
-        self._by_name = {steps[0].index: stage for stage, steps in matching.steps.items() if len(steps) == 1}
+        ones = [(steps[0].index, stage) for stage, steps in matching.steps.items() if len(steps) == 1]
+        self._by_name = {step: stage for step, stage in ones if matching.stage_of[step] == stage}
         self.several = {stage: steps for stage, steps in matching.steps.items() if len(steps) > 1}
         self._several = {step.index: stage for stage, steps in self.several.items() for step in steps}
         self._free = {stage.index: stage for stage in first.stages if stage.index not in self._several.values()}
@@ -90,6 +92,8 @@ class _Pairing:
                 self._place(one)
             if one.index not in self.found and one.index not in self._several and "scores" in one.name:
                 self._place_kernel(one)
+            if one.index not in self.found and one.index not in self._several and "position_bias" in one.name:
+                self._place_with_mask(one)
         return self.found
 
     def _take(self, step: int, stage: int) -> None:
@@ -136,8 +140,27 @@ class _Pairing:
             *(stage for stage in self._free.values() if stage.index not in taken_by_name and stage.section != "layout"),
         ]
         right = next((stage for stage in candidates if self._agrees(stage, step)), named)
-        if right is not None:
+        if right is not None and not (right is named and self._is_anothers(right, step)):
             self._take(step.index, right.index)
+
+    def _is_anothers(self, stage: Stage, step: Step) -> bool:
+        """Whether what reads a stage is what should read another step of that name, of which it is the only one."""
+        read_by = {other.index for other in self._graph.stages if not set(stage.outputs).isdisjoint(other.inputs)}
+        same = [one for one in self._claimed.steps if (one.name, one.layer) == (step.name, step.layer)]
+        others = [one for one in same if one.index != step.index and one.index not in self.found]
+        if not others or not read_by.isdisjoint(self._readers(step)):
+            return False
+        return any(not read_by.isdisjoint(self._readers(one)) for one in others)
+
+    def _readers(self, step: Step) -> set[int]:
+        """The stages that are known to stand for steps that read this one."""
+        source = {
+            other.index
+            for other in self._claimed.steps
+            for _, one in other.sources
+            if one == Source("step", step.index, one.output)
+        }
+        return {self.found[index] for index in source if index in self.found}
 
     def _place_kernel(self, scores: Step) -> None:
         """What is left of a layer's attention, in one stage that reads what all of it together would."""
@@ -150,9 +173,25 @@ class _Pairing:
         kernels = [stage for stage in self._free.values() if stage.role == "fused"]
         stage = next((one for one in kernels if wanted <= {self._seen(origins, value) for value in one.inputs}), None)
         if stage is not None and len(left) > 1:
-            self.several[stage.index] = tuple(left)
-            self._several |= dict.fromkeys((one.index for one in left), stage.index)
-            self._free.pop(stage.index)
+            self._take_all(stage, tuple(left))
+
+    def _place_with_mask(self, bias: Step) -> None:
+        """A bias and a mask that are added in one stage."""
+        readers = (one for one in self._claimed.steps if Source("step", bias.index) in dict(one.sources).values())
+        mask = next((one for one in readers if one.name.endswith(".mask")), None)
+        if mask is None:
+            return
+        wanted = {self._said(source) for _, source in entering([bias, mask])}
+        origins = Origins(self._graph, frozenset({*self.found.values(), *self._several.values()}))
+        masks = [stage for stage in self._free.values() if stage.role == "mask"]
+        stage = next((one for one in masks if wanted == {self._seen(origins, value) for value in one.inputs}), None)
+        if stage is not None:
+            self._take_all(stage, (bias, mask))
+
+    def _take_all(self, stage: Stage, steps: tuple[Step, ...]) -> None:
+        self.several[stage.index] = steps
+        self._several |= dict.fromkeys((one.index for one in steps), stage.index)
+        self._free.pop(stage.index)
 
     def _agrees(self, stage: Stage, step: Step) -> bool:
         sources = [source for _, source in step.sources if source.kind not in ("weight", "own")]
@@ -188,8 +227,8 @@ class _Pairing:
 
 def _of_past(name: str) -> str:
     """A leaf as the steps call it: `past_key_values.layers.1.keys` is `1.k`."""
-    *_, layer, last = ("", *name.split("."))
-    return f"{layer}.{last[0]}" if last in ("keys", "values") else name
+    kept = kept_as(name)
+    return name if kept is None else kept.source
 
 
 def _of(step: int | None, shapes: Iterable[tuple[int, int]]) -> list[int]:

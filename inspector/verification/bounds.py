@@ -279,7 +279,9 @@ def _linear(case: Case) -> Tensor:
     columns = torch.linalg.vector_norm(weight, dim=0 if case.attributes.get("layout") == "in_out" else 1)
     size = rows * columns if bias is None else rows * columns + bias.abs()
     bound: Tensor = one.u * case.expected[0].abs() + one.gamma(case.operands["x"].shape[-1] + 1) * size + one.tiny
-    return bound
+    if bias is None or not case.composite:
+        return bound
+    return bound + one.u * (1 + one.u) * (case.expected[0] - bias).abs()  # the product is rounded before the sum is
 
 
 def _scores(case: Case) -> Tensor:

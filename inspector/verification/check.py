@@ -93,7 +93,8 @@ class Checker:
         """The claimed numbers beside the executed ones; what nobody claims is not held against anything."""
         open_ = {name for step in steps for name in self._claimed.open.get(step.index, ())}
         open_ |= {"function"} if "kind" in open_ else set()
-        found = compared(dict(attributes(self._plan.graph, stage)), steps, self._claimed.where)
+        executed = dict(attributes(self._plan.graph, stage))
+        found = compared(executed, steps, self._claimed.where, self._claimed.buffers)
         open_ |= set() if self._claimed.wired else {"theta"}  # read off the table, whose values are held to the claim
         found = tuple(one for one in found if one.name not in open_)
         return tuple(one._replace(executed=one.claimed) if _is_read_off(one) else one for one in found)

@@ -14,13 +14,19 @@ from inspector.reference.steps import Step
 from inspector.verification.report import Attribute
 
 
-def compared(executed: Mapping[str, object], steps: Sequence[Step], where: str) -> tuple[Attribute, ...]:
-    """Every number that is claimed, by the name that execution has for it; those first that execution shows."""
+def compared(
+    executed: Mapping[str, object], steps: Sequence[Step], where: str, buffers: Collection[str] = ()
+) -> tuple[Attribute, ...]:
+    """Every number that is claimed, by the name that execution has for it; those first that execution shows.
+
+    buffers: weights that are not learned. One that is added is no bias for execution, and its value is judged all the
+    same.
+    """
     claimed: dict[str, Plain] = {}
     for step in steps:
         claimed |= _claims(step)
     if any(_kind(step) == "linear" for step in steps):
-        claimed["bias"] = any(_adds(step, _of_weights(steps)) for step in steps)
+        claimed["bias"] = any(_adds(step, _of_weights(steps), buffers) for step in steps)
     if "function" in claimed and any(_kind(step) == "clamp" for step in steps):
         claimed["function"] = f"{claimed['function']} clamped"
     found = [Attribute(name, value, _plain(executed.get(name)), where) for name, value in claimed.items()]
@@ -40,11 +46,13 @@ def _of_weights(steps: Sequence[Step]) -> set[int | str]:
     return found
 
 
-def _adds(step: Step, weights: Collection[int | str]) -> bool:
+def _adds(step: Step, weights: Collection[int | str], buffers: Collection[str]) -> bool:
     """Whether a weight is added to a product, by the product or by a step of its own: execution counts them as one."""
     if _kind(step) == "add":
         return any(source.kind == "weight" or source.ref in weights for _, source in step.sources)
-    return _kind(step) == "linear" and any(name == "bias" for name, _ in step.sources)
+    return _kind(step) == "linear" and any(
+        name == "bias" and source.ref not in buffers for name, source in step.sources
+    )
 
 
 def _claims(step: Step) -> dict[str, Plain]:

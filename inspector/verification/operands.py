@@ -6,7 +6,7 @@ __all__ = ["Bound", "Reader", "Taker", "entering", "word"]
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from inspector.records import Value
 from inspector.reference.steps import Source, Step
 from inspector.stage_graph.stages import Stage
-from inspector.verification.claims import Claimed
+from inspector.verification.claims import Claimed, kept_as
 from inspector.verification.compare import allowed_of, fitted, hides_nothing
 from inspector.verification.matching import Matching
 from inspector.verification.origins import Origins
@@ -68,7 +68,8 @@ class Reader:
 
     def _weights(self, stage: Stage, entering: Sequence[tuple[str, Source]]) -> list[Link]:
         """The claimed weights against those that were read: by the tensor, for tied ones have several names."""
-        read = dict(self._read_weights(stage))
+        named = {str(source.ref) for _, source in entering if source.kind == "weight"}
+        read = dict(self._read_weights(stage, named))
         links: list[Link] = []
         for argument, source in entering:
             if source.kind == "weight":
@@ -82,11 +83,12 @@ class Reader:
                 links[place] = link._replace(executed=left.pop(0))
         return links + [Link("", "nothing", name) for name in left]
 
-    def _read_weights(self, stage: Stage) -> Iterable[tuple[str, Tensor]]:
+    def _read_weights(self, stage: Stage, named: Collection[str]) -> Iterable[tuple[str, Tensor]]:
+        """Of buffers those that are claimed as weights: a model may keep a bias so."""
         values = self._plan.trace.values
         for value in stage.parameters:
-            name = values[value].name
-            if values[value].kind == "parameter" and name is not None:
+            name, kind = values[value].name, values[value].kind
+            if name is not None and (kind == "parameter" or (kind == "buffer" and name in named)):
                 yield name, self._claimed.weights[name]
 
     # what flows
@@ -105,7 +107,7 @@ class Reader:
         left = list(stage.inputs)
         found: dict[Source, int | None] = {}
         for _, source in moving:
-            same = next((value for value in left if self._from(value, source) == self.said(source)), None)
+            same = self._same(left, source)
             if same is not None:
                 left.remove(same)
                 found[source] = same
@@ -113,6 +115,12 @@ class Reader:
             if source not in found:
                 found[source] = left.pop(0) if left else None
         return [(item, found[item[1]]) for item in moving]
+
+    def _same(self, left: Sequence[int], source: Source) -> int | None:
+        """What comes from where it should: of several in the same words, what that very stage made."""
+        same = [value for value in left if self._from(value, source) == self.said(source)]
+        stage = self._matching.stage_of.get(int(source.ref)) if source.kind == "step" else None
+        return next((value for value in same if self._origins.of(value).stage == stage), next(iter(same), None))
 
     def _surplus(self, stage: Stage, pairs: Sequence[tuple[tuple[str, Source], int | None]]) -> list[int]:
         used = {value for _, value in pairs}
@@ -132,8 +140,7 @@ class Reader:
         if source.kind == "input":
             return f"input {source.ref}"
         if source.kind == "cache":
-            layer, _, operand = str(source.ref).partition(".")
-            return f"past {'keys' if operand == 'k' else 'values'} of layer {layer}"
+            return _past_text(str(source.ref))
         index = int(source.ref)
         stage = self._matching.stage_of.get(index)
         step = self._step(index)
@@ -166,11 +173,8 @@ class Reader:
                 return text
             found = self._output(origin.value, step[-1].index)
             return f"{text} [{'?' if found is None else found}]"
-        name = origin.name
-        for plural in ("keys", "values"):
-            if name.endswith(f".{plural}"):
-                return f"past {plural} of layer {name.split('.')[-2]}"
-        return f"{origin.kind} {name}".strip()
+        kept = kept_as(origin.name)
+        return f"{origin.kind} {origin.name}".strip() if kept is None else _past_text(kept.source)
 
     def _output(self, value: int, step: int) -> int | None:
         """Which output of a step a value is; of tables that need no weights, the one that it is closest to."""
@@ -205,7 +209,7 @@ class Reader:
         if source.kind != "step":
             return tensor
         index = int(source.ref)
-        if self._step(index).name == "mask.build":
+        if self._step(index).name == "mask.build" and not self._step(index).function.endswith(":laid_over"):
             return allowed_of(tensor)
         shape = self._claimed.shapes[index, source.output]
         return tensor.reshape(shape) if tensor.numel() == torch.Size(shape).numel() else tensor
@@ -260,6 +264,13 @@ def word(argument: str) -> str:
 def _kind(value: Value | Tensor) -> tuple[int, bool]:
     """How many elements it has, and whether they are whole numbers."""
     return math.prod(value.shape), str(value.dtype).removeprefix("torch.").startswith("int")
+
+
+def _past_text(source: str) -> str:
+    """What a cache keeps, in words: `0.k` and `0.k across`, which is of the sequence that a decoder looks across to."""
+    layer, _, what = source.partition(".")
+    operand, _, across = what.partition(" ")
+    return f"past {'keys' if operand == 'k' else 'values'} of layer {layer}{' of the other sequence' if across else ''}"
 
 
 def _nothing(value: int) -> Tensor:

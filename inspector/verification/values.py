@@ -25,7 +25,7 @@ _LARGEST = 1 << 19
 
 _LINEAR, _MASK, _MASKED, _KERNEL = "projections.linear", "masks.build_mask", "attention.apply_mask", "attention.attend"
 _MASKS = frozenset({_MASK, "masks.build_masks", "masks.hidden_masks"})
-_HIDDEN, _BIASED = "attention.hide", "attention.add_bias"
+_HIDDEN, _BIASED, _LAID_OVER = "attention.hide", "attention.add_bias", "masks.laid_over"
 _NEEDED = frozenset({"attention.scores", "attention.softmax", "attention.weighted_sum"})
 _KNOWN = _NEEDED | {"attention.add_bias", "attention.scale", "heads.repeat_kv", _MASKED}
 _SEEN = _MASKS | {"layout.viewed", "layout.rounded", "layout.arrange"}
@@ -120,7 +120,7 @@ def pieces(steps: Sequence[Step], operands: Mapping[Source, Tensor]) -> Iterator
         size = min(width, matrix.shape[axis] - start)
         part = {**operands, weight: matrix.narrow(axis, start, size)}
         if "bias" in sources:
-            part[sources["bias"]] = operands[sources["bias"]].narrow(0, start, size)
+            part[sources["bias"]] = operands[sources["bias"]].narrow(-1, start, size)
         yield slice(start, start + size), part
 
 
@@ -148,7 +148,7 @@ def _one(values: Values, key: Key, got: Tensor) -> Outcome | str:
         return as_sets(got, _fit(expected, got))
     if len(values.steps) > 1:
         return _several(values, key, got)
-    if function_of(step) in (_MASKED, _HIDDEN):
+    if function_of(step) in (_MASKED, _HIDDEN, _LAID_OVER):
         return _masked(got, _fit(expected, got))
     case = values.case(got)
     bounds = bounds_of(function_of(step), case)
@@ -194,6 +194,8 @@ def _several(values: Values, key: Key, got: Tensor) -> Outcome | str:
     names = {function_of(step): step for step in values.steps if function_of(step) not in _SEEN}
     if function_of(values.steps[-1]) in (_MASKED, _HIDDEN) and len(names) == 1:
         return _masked(got, _fit(values.expected[key], got))
+    if names.keys() == {_BIASED, _MASKED}:
+        return _biased(values, names, got)
     if names.keys() == {"attention.scores", "attention.scale"}:
         return _scaled(values, names, got)
     if names.keys() >= _NEEDED and names.keys() <= _KNOWN:
@@ -205,6 +207,15 @@ def _several(values: Values, key: Key, got: Tensor) -> Outcome | str:
     if bounds is None:
         return exactly(got, _fit(values.expected[key], got))
     return against_bound(got, _fit(values.expected[key], got), _fit(bounds[key[1]], got))
+
+
+def _biased(values: Values, names: Mapping[str, Step], got: Tensor) -> Outcome:
+    """A bias and a mask in one: what is hidden counts as hidden, and elsewhere the sum is rounded once."""
+    bounds = bounds_of(_BIASED, values.case(got, names[_BIASED]))
+    assert isinstance(bounds, tuple)
+    expected = _fit(values.expected[names[_MASKED].index, 0], got)
+    hidden = (expected == -math.inf) & (_wide(got) <= torch.finfo(got.dtype).min / 2)
+    return against_bound(torch.where(hidden, -math.inf, _wide(got)), expected, _fit(bounds[0], got))
 
 
 def _scaled(values: Values, names: Mapping[str, Step], got: Tensor) -> Outcome:
@@ -223,13 +234,15 @@ def _kernel(values: Values, names: Mapping[str, Step], got: Tensor) -> Outcome:
     operands = _kernel_operands(values, names)
     factor = names["attention.scale"].attribute("factor") if "attention.scale" in names else 1.0
     expected = values.expected[values.steps[-1].index, 0]
+    if "bias" in operands and "allowed" not in operands:  # what takes so much off hides
+        operands["allowed"] = operands["bias"] > torch.finfo(got.dtype).min / 2
     narrowed = any(function_of(step) == "layout.rounded" for step in values.steps)
     arithmetic = arithmetic_of(got.dtype, got.device)
     bounds = bounds_of(_KERNEL, Case(operands, {"factor": factor, "narrowed": narrowed}, (expected,), arithmetic))
     assert isinstance(bounds, tuple)
     skip = None
-    if "allowed" in operands or "bias" in operands:
-        allowed = operands["allowed"] if "allowed" in operands else operands["bias"] > torch.finfo(got.dtype).min / 2
+    if "allowed" in operands:
+        allowed = operands["allowed"]
         unseen = fully_masked_rows(allowed.broadcast_to(*expected.shape[:-1], allowed.shape[-1]))
         skip = _fit(unseen[..., None].expand_as(expected), got)
     outcome = against_bound(got, _fit(expected, got), _fit(bounds[0], got), skip)

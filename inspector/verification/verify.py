@@ -87,16 +87,35 @@ def verify(
         reference=claims.where,
         calls=checker.values.calls,
         elements=checker.values.elements,
-        uncovered=_uncovered(first, running.module, rows),
+        uncovered=_uncovered(first, running.module, rows, claims),
         power=checker.values.probe.figures(),
-        notes=(*checker.values.asides, *checker.values.probe.notes(), *(special.notes() if special else ())),
+        notes=(
+            *checker.values.asides,
+            *checker.values.probe.notes(),
+            *(special.notes() if special else ()),
+            *_remembered(running.module, claims),
+        ),
         tool=first.trace.tool,
     )
 
 
-def _uncovered(first: Plan, module: nn.Module, rows: Sequence[Row]) -> tuple[str, ...]:
-    """Parameters that no stage reads whose value was judged."""
+def _uncovered(first: Plan, module: nn.Module, rows: Sequence[Row], claims: Claimed) -> tuple[str, ...]:
+    """Parameters that no stage reads whose value was judged, but for those of which it is claimed that none does."""
     values = first.trace.values
     judged = {row.place for row in rows if row.verdict not in ("exempt", "unchecked")}
     read = {values[value].name for index in judged if index >= 0 for value in first.stages[index].parameters}
+    read |= set(_spared(module, claims))
     return tuple(name for name, _ in module.named_parameters() if name not in read)
+
+
+def _spared(module: nn.Module, claims: Claimed) -> list[str]:
+    """The parameters of which it is claimed that they take no part: by the tensor, for tied ones have several names."""
+    sources = (source for step in claims.steps for _, source in step.sources)
+    claimed = {id(claims.weights[str(source.ref)]) for source in sources if source.kind == "weight"}
+    spared = {id(claims.weights[name]) for name in claims.spared} - claimed
+    return [name for name, parameter in module.named_parameters() if id(parameter) in spared]
+
+
+def _remembered(module: nn.Module, claims: Claimed) -> list[str]:
+    count = len(_spared(module, claims))
+    return [f"{count} parameters take no part in this step: what they gave before is remembered"] if count else []

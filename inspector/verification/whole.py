@@ -19,7 +19,7 @@ from inspector.reference.steps import Composition
 from inspector.tracing.run import outputs_of
 from inspector.verification.against.report import Figure
 from inspector.verification.against.whole import divergence
-from inspector.verification.claims import has_head, past_of
+from inspector.verification.claims import has_head, past_of, tensors_of
 from inspector.verification.verify import Running
 
 _LARGEST = 8 * 2**30
@@ -64,7 +64,7 @@ def _answers(running: Running, forward: Callable[..., Any], dtype: torch.dtype) 
     answer = forward(
         {name: _in(tensor, dtype) for name, tensor in weights.items()},
         module.config.to_dict(),  # type: ignore[union-attr, operator]
-        {name: tensor for name, tensor in inputs.items() if isinstance(tensor, Tensor)},
+        {name: _in(tensor, dtype) for name, tensor in tensors_of(inputs).items()},
         Composition(),
         past_of(inputs, lambda tensor: _in(tensor, dtype)),
         head=has_head(module),
@@ -96,8 +96,9 @@ def _compared(name: str, got: Tensor, floor: Tensor, exact: Tensor, inputs: Mapp
 
 
 def _real(answer: Tensor, inputs: Mapping[str, Any]) -> Tensor:
-    """Without what stands at padding."""
-    mask, ids = inputs.get("attention_mask"), inputs["input_ids"]
+    """Without what stands at padding. The answers of an encoder-decoder are the decoder's."""
+    side = "decoder_" if "decoder_input_ids" in inputs else ""
+    mask, ids = inputs.get(f"{side}attention_mask"), inputs[f"{side}input_ids"]
     if mask is None or answer.shape[:2] != ids.shape[:2]:
         return answer
     return answer[mask[:, -ids.shape[1] :].to(answer.device).bool()]

@@ -29,11 +29,23 @@ ROPE = {"rope_type": "longrope", "rope_theta": 1e4, "factor": 2.0, "original_max
 LISTS = {"short_factor": [1.0] * 8, "long_factor": [3.0] * 8}
 CASES = [
     ("bert", {}),
+    ("bart", {"scale_embedding": True}),
     ("bert", {"is_decoder": True}),
     ("gpt2", {"scale_attn_by_inverse_layer_idx": True}),
     ("llama", {"rope_parameters": {**ROPE, **LISTS}, "attention_bias": True}),
     ("llama", {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}}),
 ]
+
+
+def texts(model, length, past, device):
+    """What enters; the decoder of an encoder-decoder goes on, while what it looks across to stays."""
+    ids = torch.arange(2 * length).reshape(2, length).to(device)
+    if not model.config["is_encoder_decoder"]:
+        return {"input_ids": ids, "attention_mask": torch.ones(2, past + length).to(device)}
+    source = {"attention_mask": torch.ones(2, 7).to(device), "decoder_input_ids": ids}
+    if past:
+        return source | {"encoder_outputs.last_hidden_state": torch.ones(2, 7, 64).to(device)}
+    return source | {"input_ids": torch.arange(14).reshape(2, 7).to(device)}
 
 
 def composed(model, device="cpu", *, keep=False, **more):
@@ -43,10 +55,7 @@ def composed(model, device="cpu", *, keep=False, **more):
     cache = None
     for length in (5, 3):
         run, past = Composition(keep=keep), 5 if cache else 0
-        inputs = {
-            "input_ids": torch.arange(2 * length).reshape(2, length).to(device),
-            "attention_mask": torch.ones(2, past + length).to(device),
-        }
+        inputs = texts(model, length, past, device)
         answer = forward(weights, model.config, inputs, run, cache, head=True)
         made.append((run, weights, inputs, cache, answer))
         cache = answer.cache
@@ -86,7 +95,13 @@ def test_the_forward_can_be_run_from_its_steps_alone(made, model_type, changes):
                 return known[source.ref, source.output]  # noqa: B023 - used in this round of the loop only
             if source.kind == "cache":
                 layer, _, part = source.ref.partition(".")
-                return (cache.keys if part == "k" else cache.values)[int(layer)]  # noqa: B023 - likewise
+                kept = {
+                    "k": cache.keys,  # noqa: B023 - likewise
+                    "v": cache.values,  # noqa: B023 - likewise
+                    "k across": cache.cross_keys,  # noqa: B023 - likewise
+                    "v across": cache.cross_values,  # noqa: B023 - likewise
+                }
+                return kept[part][int(layer)]
             return (weights if source.kind == "weight" else inputs)[source.ref]  # noqa: B023 - likewise
 
         for step in run.steps:

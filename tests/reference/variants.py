@@ -12,6 +12,8 @@ from inspector.reference.weights import NotCovered
 BATCH, LENGTH = 3, 11
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    ("bart", {"scale_embedding": True}),
+    ("bart", {"activation_function": "relu"}),
     ("bert", {"layer_norm_eps": 0.2}),
     ("bert", {"hidden_act": "relu"}),
     ("bert", {"is_decoder": True}),
@@ -100,6 +102,15 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
         {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}},
     ),
     ("opt", {"activation_function": "gelu"}),
+    ("marian", {"scale_embedding": True}),
+    ("mbart", {"activation_function": "relu"}),
+    ("mt5", {"layer_norm_epsilon": 0.2}),
+    ("mt5", {"feed_forward_proj": "gated-silu"}),
+    ("pegasus", {"scale_embedding": True}),
+    ("t5", {"feed_forward_proj": "gelu"}),
+    ("t5", {"layer_norm_epsilon": 0.2}),
+    ("t5", {"relative_attention_max_distance": 9, "relative_attention_num_buckets": 32}),
+    ("t5", {"tie_word_embeddings": False}),
     ("bloom", {"apply_residual_connection_post_layernorm": True}),
     ("falcon", {"layer_norm_epsilon": 0.2}),
     ("gptj", {"rotary_dim": 4}),
@@ -109,6 +120,16 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
 """The same weights give something else than with what the type says by default."""
 
 SHAPES: list[tuple[str, dict[str, Any]]] = [
+    ("bart", {"encoder_layers": 3}),
+    ("bart", {"decoder_attention_heads": 2, "encoder_ffn_dim": 48}),
+    ("bart", {"tie_word_embeddings": False}),
+    ("marian", {"share_encoder_decoder_embeddings": False, "tie_word_embeddings": True, "decoder_vocab_size": 97}),
+    ("mbart", {"tie_word_embeddings": False}),
+    ("mt5", {"feed_forward_proj": "relu"}),
+    ("pegasus", {"tie_word_embeddings": False}),
+    ("t5", {"feed_forward_proj": "gated-gelu"}),
+    ("t5", {"num_decoder_layers": 3}),
+    ("t5", {"relative_attention_num_buckets": 8}),
     ("gpt2", {"n_inner": None}),
     ("gpt2", {"reorder_and_upcast_attn": True}),
     ("gpt2", {"tie_word_embeddings": False}),
@@ -146,6 +167,9 @@ SHAPES: list[tuple[str, dict[str, Any]]] = [
 ]
 """The weights are others."""
 
+TWO_SIDED = ["bart", "marian", "mbart", "mt5", "pegasus", "t5"]
+"""What reads one text and writes another."""
+
 DECODERS: list[tuple[str, dict[str, Any]]] = [
     ("bert", {"is_decoder": True}),
     ("bloom", {}),
@@ -171,6 +195,7 @@ DECODERS: list[tuple[str, dict[str, Any]]] = [
 """What generates. Windows are shorter than the prompt, or end between two steps."""
 
 REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], type[Exception], str]] = [
+    ("bart", {}, {"labels": torch.ones(1)}, NotCovered, "does not read labels"),
     ("gpt2", {}, {"inputs_embeds": torch.ones(1)}, NotCovered, "does not read inputs_embeds"),
     ("gpt2", {}, {"attention_mask": torch.ones(BATCH, LENGTH - 1)}, NotCovered, r"\(batch, 11\), but got \(3, 10\)"),
     ("gpt2", {}, {"attention_mask": torch.ones(BATCH, 1, LENGTH, LENGTH)}, NotCovered, "an attention mask is"),
@@ -191,6 +216,7 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], type[Exception], str]] 
     ("olmoe", {"clip_qkv": 8.0}, {}, NotCovered, "clip_qkv"),
     ("gptj", {"rotary_dim": None}, {}, NotCovered, "no rotary_dim"),
     ("gptj", {}, {"token_type_ids": torch.ones(BATCH, LENGTH)}, NotCovered, "does not read token_type_ids"),
+    ("t5", {"feed_forward_proj": "xielu"}, {}, NotCovered, "the reference has no xielu"),
     ("falcon", {"alibi": True}, {}, NotCovered, "alibi"),
     ("falcon", {"parallel_attn": False}, {}, NotCovered, "parallel_attn"),
     ("llama", {"attention_bias": True}, {}, ModelAtFault, "hold no model.layers.0.self_attn.q_proj.bias"),

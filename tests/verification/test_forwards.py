@@ -22,6 +22,8 @@ from inspector.verification.verify import Running, verify
 from inspector.verification.whole import whole_of
 
 CONFIGS: dict[str, dict[str, Any]] = {
+    "bart, of unequal sides": {"scale_embedding": True, "encoder_layers": 3, "decoder_attention_heads": 2},
+    "t5, of version 1.1": {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, "num_decoder_layers": 3},
     "falcon": {"multi_query": True},
     "falcon, grouped": {"new_decoder_architecture": True, "num_kv_heads": 2},
     "falcon, a head each": {},

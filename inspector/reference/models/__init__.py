@@ -4,6 +4,7 @@ shared layer          inputs, memory, attention, the answer; one layer, whose st
 rotary rope_claims    what decoders with rotary positions have alike, and what a config says of them
 mixture               experts in place of the feed-forward layer
 post_norm             the block of BERT and its kin
+two_sided bart_kin    what encoder-decoders have alike, and those that are made like BART
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from importlib import import_module
 from typing import Any
 
 FORWARDS: dict[str, str] = {
+    "bart": "bart",
     "bert": "bert",
     "bloom": "bloom",
     "camembert": "roberta",
@@ -28,16 +30,21 @@ FORWARDS: dict[str, str] = {
     "gpt_oss": "gpt_oss",
     "gptj": "gptj",
     "llama": "llama",
+    "marian": "marian",
+    "mbart": "mbart",
     "mistral": "mistral",
     "mixtral": "mixtral",
+    "mt5": "t5",
     "olmo2": "olmo2",
     "olmoe": "olmoe",
     "opt": "opt",
+    "pegasus": "pegasus",
     "phi3": "phi3",
     "qwen2": "qwen2",
     "qwen3": "qwen3",
     "qwen3_moe": "qwen3",
     "roberta": "roberta",
+    "t5": "t5",
     "xlm-roberta": "roberta",
 }
 """Model type -> the module that holds its forward; of some types it is the same."""

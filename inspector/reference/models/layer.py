@@ -28,13 +28,14 @@ class Layer(NamedTuple):
     >>> x.tolist(), run.steps[0].name, run.steps[0].layer
     ([2.0, 2.0, 2.0], 'mlp.up_proj', 0)
 
-    name: what stands before the names of its weights, without the last dot.
+    name: what stands before the names of its weights, without the last dot. section: what its attention goes by.
     """
 
     run: Composition
     weights: Weights
     number: int
     name: str
+    section: str = "attention"
 
     def __call__(self, stage: str, function: Callable[..., Result], /, **arguments: Any) -> Result:
         return self.run(stage, function, layer=self.number, **arguments)

@@ -40,14 +40,17 @@ class Answer:
 
 
 class Inputs:
-    """The inputs of a forward, entered by name, and what is made of them before the first layer."""
+    """The inputs of a forward, entered by name, and what is made of them before the first layer.
 
-    def __init__(self, inputs: Mapping[str, Tensor], run: Composition, past: int = 0) -> None:
+    prefix: what stands before the names of one side, where a model reads two sequences.
+    """
+
+    def __init__(self, inputs: Mapping[str, Tensor], run: Composition, past: int = 0, prefix: str = "") -> None:
         self.length = inputs["input_ids"].shape[1] if "input_ids" in inputs else 0
         self.past = past
         require_inputs(inputs, past + self.length)
         self._run = run
-        self._tensors = {name: run.enter("input", name, tensor) for name, tensor in inputs.items()}
+        self._tensors = {name: run.enter("input", prefix + name, tensor) for name, tensor in inputs.items()}
 
     def __getitem__(self, name: str) -> Tensor:
         return self._tensors[name]
@@ -85,10 +88,13 @@ class Inputs:
 
 
 class Memory:
-    """Keys and values of earlier tokens, and those that are kept for the next step (`kept`, None where none are)."""
+    """Keys and values of earlier tokens, and those that are kept for the next step (`kept`, None where none are).
 
-    def __init__(self, run: Composition, cache: Cache | None, *, keep: bool) -> None:
-        self._run, self._past = run, cache or Cache()
+    first: the number of the first layer that has any.
+    """
+
+    def __init__(self, run: Composition, cache: Cache | None, *, keep: bool, first: int = 0) -> None:
+        self._run, self._past, self._first = run, cache or Cache(), first
         self.kept = Cache() if keep or cache is not None else None
 
     @property
@@ -98,7 +104,7 @@ class Memory:
 
     def held(self, layer: int) -> int:
         """Of how many of them a layer still has the keys."""
-        return self._past.keys[layer].shape[2] if self._past.keys else 0
+        return self._past.keys[layer - self._first].shape[2] if self._past.keys else 0
 
     def with_past(self, layer: Layer, k: Tensor, v: Tensor, window: int | None = None) -> tuple[Tensor, Tensor]:
         """Keys and values of all tokens, (B, G, T, K): those of the past, if any, and then the new ones.
@@ -117,7 +123,8 @@ class Memory:
     def _appended(self, layer: Layer, name: str, new: Tensor, keeps: int | None) -> tuple[Tensor, Tensor]:
         """All of them, and what is kept."""
         before = self._past.keys if name == "k" else self._past.values
-        past = self._run.enter("cache", f"{layer.number}.{name}", before[layer.number]) if before else None
+        place = layer.number - self._first
+        past = self._run.enter("cache", f"{place}.{name}", before[place]) if before else None
         stage = f"attention.cache_update.{name}"
         if keeps is not None:
             return layer(stage, append_and_keep, new_BGSK=new, past_BGPK=past, keeps=keeps)
@@ -156,17 +163,17 @@ def attend(
 
     cap: c where scores become c·tanh(scores/c). bias: what positions add to them.
     """
-    s = layer("attention.scores", attention.scores, q_BHSK=q, k_BHTK=k)
-    s = layer("attention.scale", attention.scale, scores_BHST=s, factor=factor)
+    s = layer(f"{layer.section}.scores", attention.scores, q_BHSK=q, k_BHTK=k)
+    s = layer(f"{layer.section}.scale", attention.scale, scores_BHST=s, factor=factor)
     if bias is not None:
-        s = layer("attention.position_bias", attention.add_bias, scores_BHST=s, bias=bias)
+        s = layer(f"{layer.section}.position_bias", attention.add_bias, scores_BHST=s, bias=bias)
     if cap is not None:
-        s = layer("attention.softcap", attention.softcap, x=s, cap=cap)
+        s = layer(f"{layer.section}.softcap", attention.softcap, x=s, cap=cap)
     if allowed is not None:
-        s = layer("attention.mask", attention.apply_mask, scores_BHST=s, allowed=allowed)
-    p = layer("attention.softmax", attention.softmax, scores_BHST=s)
-    x = layer("attention.weighted_sum", attention.weighted_sum, weights_BHST=p, v_BHTK=v)
-    return layer("attention.merge_heads", merge_heads, x_BHSK=x)
+        s = layer(f"{layer.section}.mask", attention.apply_mask, scores_BHST=s, allowed=allowed)
+    p = layer(f"{layer.section}.softmax", attention.softmax, scores_BHST=s)
+    x = layer(f"{layer.section}.weighted_sum", attention.weighted_sum, weights_BHST=p, v_BHTK=v)
+    return layer(f"{layer.section}.merge_heads", merge_heads, x_BHSK=x)
 
 
 def activation_of(config: Mapping[str, Any], key: str) -> str:

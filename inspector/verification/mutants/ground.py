@@ -13,7 +13,7 @@ from torch import Tensor
 
 from inspector.reference.steps import Source, Step
 from inspector.stage_graph.stages import Stage
-from inspector.verification.claims import Claimed
+from inspector.verification.claims import Claimed, kept_as
 from inspector.verification.compare import allowed_of
 from inspector.verification.matching import Matching
 from inspector.verification.origins import Origins
@@ -69,15 +69,17 @@ class Ground:
         if source.kind == "input":
             return origin.stage is None and origin.name == source.ref
         if source.kind == "cache":
-            layer, _, operand = str(source.ref).partition(".")
-            ending = f"{layer}.{'keys' if operand == 'k' else 'values'}"
-            return origin.stage is None and origin.name.endswith(ending)
+            kept = kept_as(origin.name)
+            return origin.stage is None and kept is not None and kept.source == source.ref
         if source.kind == "weight":
             return False
         maker = self.matching.stage_of.get(int(source.ref))
         if maker is None:  # nothing ran for it: what it would have read is handed on
             before = dict(self.claimed.steps[int(source.ref)].sources).values()
             return any(self.comes_from(value, one) for one in before if one.kind != "weight")
+        stands_for = self.matching.steps.get(-1 if origin.stage is None else origin.stage, ())
+        again = any(one.index == source.ref for one in stands_for)  # each layer may make its own
+        maker = int(origin.stage or 0) if again else maker
         return origin.stage == maker and self._output(maker, origin.value, int(source.ref)) in (None, source.output)
 
     def _output(self, stage: int, value: int, step: int) -> int | None:
@@ -170,7 +172,8 @@ class Target:
         """In the claimed shape; a mask as who may be seen."""
         if source.kind != "step":
             return tensor
-        if self.ground.claimed.steps[int(source.ref)].name == "mask.build":
+        step = self.ground.claimed.steps[int(source.ref)]
+        if step.name == "mask.build" and not step.function.endswith(":laid_over"):
             return allowed_of(tensor)
         shape = self.ground.claimed.shapes[int(source.ref), source.output]
         return (

@@ -206,12 +206,17 @@ def _argument(name: str, says: str, mirrors: str, wrong: Wrong, **more: Any) -> 
 
 
 KERNEL = (
-    _argument("kernel-without-scale", "the kernel is told to scale by 1", seen_in(11, 12), lambda _: {"scale": 1.0}),
+    _argument(
+        "kernel-without-scale",
+        "the kernel is told to scale by 1",
+        seen_in(11, 12),
+        lambda given: None if _factor(given) == 1 else {"scale": 1.0},
+    ),
     _argument(
         "kernel-scales-twice",
         "the kernel scales what was scaled before",
         seen_in(14),
-        lambda given: {"query": given["query"] * _factor(given)},
+        lambda given: None if _factor(given) == 1 else {"query": given["query"] * _factor(given)},
         told_at=("attention.scale", "attention.split_heads"),
     ),
     _argument(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from inspector.verification.aligning import aligned
-from inspector.verification.claims import Claimed
+from inspector.verification.claims import Claimed, tensors_of
 from inspector.verification.mutants.apply import Edits, edits_of, mutated
 from inspector.verification.mutants.catalogue import CATALOGUE
 from inspector.verification.mutants.ground import Ground, Target
@@ -72,8 +72,9 @@ def _asked_once(claimed: Callable[[Mapping[str, Any]], Claimed]) -> Callable[[Ma
 
 
 def _alike(before: Mapping[str, Tensor], inputs: Mapping[str, Any]) -> bool:
-    now = {name: tensor for name, tensor in inputs.items() if isinstance(tensor, Tensor)}
-    return before.keys() == now.keys() and all(torch.equal(before[name], now[name]) for name in before)
+    """Whether what enters is the same; of what a part of the model made before, only that it is there."""
+    now, made = tensors_of(inputs), {name for name in before if name not in inputs}
+    return before.keys() == now.keys() and all(torch.equal(before[name], now[name]) for name in before.keys() - made)
 
 
 def _placed(ground: Ground, mutant: Mutant) -> tuple[Target, Edits] | None:

@@ -114,7 +114,7 @@ def _places(rope: Target) -> int:
 
 def _mask_after_softmax(target: Target) -> Edits | None:
     """The scores stay as they are, and probabilities of what is hidden are put to zero."""
-    ground, softmax = target.ground, _near(target, "attention.softmax")
+    ground, softmax = target.ground, _near(target, f"{target.stage.section}.softmax")
     if softmax is None or not target.whole:
         return None
     scores, mask = (ground.raw(target.values[name]) for name in ("scores_BHST", "allowed"))
