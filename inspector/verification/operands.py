@@ -154,6 +154,8 @@ class Reader:
         return self._claimed.steps[index]
 
     def _stage_text(self, index: int) -> str:
+        steps = self._matching.steps.get(index, ())
+        index = self._matching.stage_of.get(steps[0].index, index) if len(steps) == 1 else index  # done once more here
         stage = self._plan.stages[index]
         text = stage.name if stage.layer is None else f"layer {stage.layer} {stage.name}"
         place = self._namesakes.get((stage.name, stage.layer), [index]).index(index)
