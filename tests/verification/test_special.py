@@ -128,5 +128,6 @@ def test_what_could_not_be_asked_is_named(ready, report_of, monkeypatch):
     monkeypatch.setattr(Tape, "play", lost)
     said = [note for note in report_of(ready("llama")).notes if "could not be given" in note]
     assert len(said) == 4
-    assert said[0].startswith("could not be given far positions") and said[0].endswith(": positions.rope_table")
+    assert said[0].startswith("could not be given far positions")
+    assert said[0].endswith(": positions.rope_table")
     assert "attention.norm, head.norm, mlp.norm" in said[2]
