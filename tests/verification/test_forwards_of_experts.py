@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from inspector.reference.weights import NotCovered
 from inspector.verification.claiming import whole_claims
+from inspector.verification.mutants.run import run_mutants
 from inspector.verification.report import Report
 from inspector.verification.verify import Running, verify
 
@@ -137,6 +138,19 @@ def test_experts_that_run_one_by_one_are_not_covered(ready, name):
 
     with pytest.raises(NotCovered, match="no experts that run one by one"):
         whole_claims(run, name, module.config.to_dict())
+
+
+@pytest.mark.parametrize("name", ["gpt_oss", "mixtral"])
+def test_every_mistake_of_the_catalogue_is_told(ready, name):
+    run = ready(name)
+    module: Any = run.module
+    claims: Any = whole_claims(run, name, module.config.to_dict())
+    found = run_mutants(run, claims)
+    elsewhere = {row.name for row in found.rows if not row.equivalent and not row.localised}
+
+    assert found.total > 80
+    assert [(row.name, row.error) for row in found.survivors] == []
+    assert elsewhere <= {"gate-not-multiplied", "gate-squared"}  # then one of the halves before it is read by nobody
 
 
 @pytest.mark.parametrize("name", NAMES)

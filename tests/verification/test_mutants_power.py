@@ -112,6 +112,21 @@ def test_tables_that_a_stage_cuts_out_first_are_told_apart_one_by_one():
     assert power(values, torch.float32).alive == ()
 
 
+def test_tables_with_an_angle_for_each_pair_have_the_same_mistakes():
+    tables = {layout: rope_table(torch.arange(5)[None], dim=8, layout=layout) for layout in ("half", "single")}
+    turned, made = {}, {}
+    for layout, (cos, sin) in tables.items():
+        values = case("attention.rope.q", rotate, x_BHSK=draw(2, 3, 5, 8), cos_B1SR=cos, sin_B1SR=sin)
+        turned[layout] = effects(values, torch.float32)
+        numbers = {"dim": 8, "theta": 1e4, "layout": layout}
+        made[layout] = effects(
+            case("positions.rope_table", rope_table, numbers, position_ids_BS=torch.arange(9)[None]), torch.float32
+        )
+
+    assert turned["half"].keys() == turned["single"].keys()
+    assert made["half"].keys() == made["single"].keys()
+
+
 @pytest.mark.parametrize(("dims", "known"), [(4, False), (6, True), (None, True)])
 def test_a_half_that_stays_as_it_was_is_no_mistake_where_no_more_is_turned(dims, known):
     cos, sin = rope_table(torch.arange(5)[None], dim=dims or 8)

@@ -171,7 +171,15 @@ def _as_if(x_BHSK: Tensor, cos_B1SR: Tensor, sin_B1SR: Tensor, layout: str = "ha
     """The right formula, as a model writes it. part: which elements of a head are turned, where it is not all."""
     if not _is_whole(x_BHSK, part):
         return _rotate(x_BHSK, cos_B1SR, sin_B1SR, layout, **part)  # type: ignore[arg-type]
-    return x_BHSK * cos_B1SR + _partner(x_BHSK, layout) * sin_B1SR
+    cos, sin = (_for_each(table, layout, x_BHSK.shape[-1]) for table in (cos_B1SR, sin_B1SR))
+    return x_BHSK * cos + _partner(x_BHSK, layout) * sin
+
+
+def _for_each(table: Tensor, layout: str, width: int) -> Tensor:
+    """A table with an entry for each element of a head, where it has one for each pair."""
+    if table.shape[-1] == width:
+        return table
+    return torch.cat((table, table), -1) if layout == "half" else table.repeat_interleave(2, -1)
 
 
 def _is_whole(x: Tensor, part: Mapping[str, Any]) -> bool:
@@ -191,7 +199,8 @@ def _unsigned(x_BHSK: Tensor, cos_B1SR: Tensor, sin_B1SR: Tensor, layout: str, *
     if layout != "half" or not _is_whole(x_BHSK, part):
         return None
     half = x_BHSK.shape[-1] // 2
-    return x_BHSK * cos_B1SR + torch.cat((x_BHSK[..., half:], x_BHSK[..., :half]), -1) * sin_B1SR
+    cos, sin = (_for_each(table, layout, 2 * half) for table in (cos_B1SR, sin_B1SR))
+    return x_BHSK * cos + torch.cat((x_BHSK[..., half:], x_BHSK[..., :half]), -1) * sin
 
 
 def _half_turned(x_BHSK: Tensor, cos_B1SR: Tensor, sin_B1SR: Tensor, layout: str, **part: Any) -> Tensor:

@@ -55,7 +55,10 @@ def _stretched(position_ids_BS: Tensor, **claims: Any) -> Tables:
 def _coarse(position_ids_BS: Tensor, layout: str = "half", heads: int = 1, **claims: Any) -> Tables:
     inverse = inverse_frequencies(RopeScaling(**claims), position_ids_BS.max() + 1, position_ids_BS.device)
     angles = (position_ids_BS[..., None] * inverse).to(torch.bfloat16).to(torch.float64)
-    both = torch.cat((angles, angles), -1) if layout == "half" else angles.repeat_interleave(2, -1)
+    if layout == "single":
+        both = angles
+    else:
+        both = torch.cat((angles, angles), -1) if layout == "half" else angles.repeat_interleave(2, -1)
     return both.cos().unsqueeze(heads), both.sin().unsqueeze(heads)
 
 

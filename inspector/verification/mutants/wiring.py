@@ -118,12 +118,18 @@ def _mask_after_softmax(target: Target) -> Edits | None:
     if softmax is None or not target.whole:
         return None
     scores, mask = (ground.raw(target.values[name]) for name in ("scores_BHST", "allowed"))
-    more = after(softmax, lambda call, made: made * (call.seen[mask] == 0))
+    more = after(softmax, lambda call, made: _masked(made, call.seen[mask] == 0))
     hidden: dict[int, Edit] = dict.fromkeys(target.reads, Call.hidden)
     skipped = Edits(
         {**hidden, ground.made_at(target.output): lambda call: call.seen[scores]}, frozenset({scores, mask})
     )
     return None if more is None else skipped | more
+
+
+def _masked(p: Tensor, allowed: Tensor) -> Tensor:
+    """The probabilities of keys; behind them may stand those of a sink."""
+    keys = allowed.shape[-1]
+    return torch.cat((p[..., :keys] * allowed, p[..., keys:]), -1)
 
 
 def _dropout_on(target: Target) -> Edits | None:
