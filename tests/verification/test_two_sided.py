@@ -300,6 +300,17 @@ def test_an_encoder_alone_is_checked_stage_by_stage():
     assert any("reads decoder_input_ids, but got none" in note for note in found.report.notes)
 
 
+def test_words_so_many_that_they_are_judged_in_pieces(ready):
+    """Their bias is cut as their table is, in the check and where its power is measured."""
+    run = ready("bart", {"vocab_size": 9001})
+    report = verify(run, lambda _: _claims(run), power=True)
+    row = next(row for row in report.rows if row.path == "head.lm_head")
+
+    assert (row.verdict, row.culprit) == ("pass", "")
+    assert row.mutants is not None
+    assert row.mutants.alive == ()
+
+
 def test_what_takes_no_part_by_nobodys_claim_is_uncovered(ready):
     run = ready("bart", past=13, seq=1)
     report = verify(run, lambda _: replace(_claims(run), spared=frozenset()))
