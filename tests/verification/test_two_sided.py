@@ -269,6 +269,48 @@ def test_what_filled_a_memory_takes_no_part_and_that_is_said(ready, report_of):
     assert not any("take no part" in note for note in report_of(ready("bart")).notes)
 
 
+@pytest.mark.parametrize("name", ["bart", "t5"])
+def test_a_decoder_that_is_given_what_it_looks_across_to(ready, report_of, name):
+    """Its blocks are the only ones then, and are numbered from the first."""
+    from transformers.modeling_outputs import BaseModelOutput
+
+    run = ready(name)
+    given = {key: value for key, value in run.inputs().items() if key != "input_ids"}
+    hidden = torch.randn(3, 31, 64, generator=torch.Generator().manual_seed(0))
+    report = report_of(replace(run, inputs=lambda: {**given, "encoder_outputs": BaseModelOutput(hidden.clone())}))
+
+    assert [(row.where, row.culprit) for row in report.rows if row.verdict not in ("pass", "exempt")] == []
+    assert (report.verdict, report.uncovered) == ("pass", ())
+    assert {row.layer for row in report.rows} == {None, 0, 1}
+    key = next(row for row in report.rows if row.where == "layer 0 cross_attention.k_proj.k")
+    assert ("x", "input encoder_outputs.last_hidden_state") in {(link.argument, link.executed) for link in key.wiring}
+
+
+def test_an_encoder_alone_is_checked_stage_by_stage():
+    """A type with a whole forward has classes that it does not cover, and they are no less checked than others."""
+    from transformers import T5Config, T5EncoderModel
+
+    import inspector
+
+    model = T5EncoderModel(T5Config(vocab_size=99, d_model=64, d_kv=16, d_ff=96, num_layers=2, num_heads=4)).eval()
+    found = inspector.parity(model, {"input_ids": torch.arange(4, 16).reshape(2, 6)})
+
+    assert found.verdict == "incomplete"
+    assert [row.where for row in found.rows if row.verdict == "fail"] == []
+    assert any("reads decoder_input_ids, but got none" in note for note in found.report.notes)
+
+
+def test_words_so_many_that_they_are_judged_in_pieces(ready):
+    """Their bias is cut as their table is, in the check and where its power is measured."""
+    run = ready("bart", {"vocab_size": 9001})
+    report = verify(run, lambda _: _claims(run), power=True)
+    row = next(row for row in report.rows if row.path == "head.lm_head")
+
+    assert (row.verdict, row.culprit) == ("pass", "")
+    assert row.mutants is not None
+    assert row.mutants.alive == ()
+
+
 def test_what_takes_no_part_by_nobodys_claim_is_uncovered(ready):
     run = ready("bart", past=13, seq=1)
     report = verify(run, lambda _: replace(_claims(run), spared=frozenset()))

@@ -209,7 +209,7 @@ def _projected(operands: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> di
     outer = 0 if numbers.get("layout", "out_in") == "out_in" else 1
     if operands["weight"].shape[outer] > 4 * _COLUMNS:
         small["weight"] = operands["weight"].narrow(outer, 0, _COLUMNS)
-        small |= {name: operands[name][:_COLUMNS] for name in ("bias",) if name in operands}
+        small |= {name: operands[name][..., :_COLUMNS] for name in ("bias",) if name in operands}
     return small
 
 
