@@ -131,7 +131,7 @@ BUGS = {
         "t5",
         lambda m: _zeros(m.decoder.block[1].layer[0].SelfAttention),
         "layer 3 attention.mask",
-        "bias comes from mask.build, claimed is positions.relative_bias",
+        "bias comes from mask.build (2), claimed is positions.relative_bias (2)",
         "mask.build",
     ),
     "T5 looks across with the bias of its own positions": Bug(
