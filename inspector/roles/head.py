@@ -69,9 +69,9 @@ def name_last_norm(context: Context, last: int, opened: Collection[int]) -> None
 
     opened: ops of sublayers that a stream begins with. A norm among them is theirs.
     """
+    bounded = context.flow.bounding(last)
+    sources = {last} if bounded is None else {last, bounded.outputs[0]}
     for norm in context.norms:
-        bounded = context.flow.bounding(last)
-        sources = {last} if bounded is None else {last, bounded.outputs[0]}
         if norm.source in sources and norm.ops[0] not in opened:
             context.parts.claim(norm.ops, "head.norm", rule="norm after the last block of its stream")
 

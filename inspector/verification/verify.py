@@ -80,6 +80,7 @@ def verify(
         run_again(running.module, inputs, watcher)
     missing = [row for row in map(checker.missing, matching.missing) if row is not None]
     rows = sorted([*rows, *missing], key=lambda row: (row.place, row.module == ""))
+    spared = _spared(running.module, claims)
     return Report(
         model=running.info,
         scenario=running.scenario,
@@ -87,24 +88,24 @@ def verify(
         reference=claims.where,
         calls=checker.values.calls,
         elements=checker.values.elements,
-        uncovered=_uncovered(first, running.module, rows, claims),
+        uncovered=_uncovered(first, running.module, rows, spared),
         power=checker.values.probe.figures(),
         notes=(
             *checker.values.asides,
             *checker.values.probe.notes(),
             *(special.notes() if special else ()),
-            *_remembered(running.module, claims),
+            *_remembered(spared),
         ),
         tool=first.trace.tool,
     )
 
 
-def _uncovered(first: Plan, module: nn.Module, rows: Sequence[Row], claims: Claimed) -> tuple[str, ...]:
+def _uncovered(first: Plan, module: nn.Module, rows: Sequence[Row], spared: Sequence[str]) -> tuple[str, ...]:
     """Parameters that no stage reads whose value was judged, but for those of which it is claimed that none does."""
     values = first.trace.values
     judged = {row.place for row in rows if row.verdict not in ("exempt", "unchecked")}
     read = {values[value].name for index in judged if index >= 0 for value in first.stages[index].parameters}
-    read |= set(_spared(module, claims))
+    read |= set(spared)
     return tuple(name for name, _ in module.named_parameters() if name not in read)
 
 
@@ -116,6 +117,6 @@ def _spared(module: nn.Module, claims: Claimed) -> list[str]:
     return [name for name, parameter in module.named_parameters() if id(parameter) in spared]
 
 
-def _remembered(module: nn.Module, claims: Claimed) -> list[str]:
-    count = len(_spared(module, claims))
+def _remembered(spared: Sequence[str]) -> list[str]:
+    count = len(spared)
     return [f"{count} parameters take no part in this step: what they gave before is remembered"] if count else []
